@@ -1,0 +1,104 @@
+"""What a block or a network costs, counted on the executed graph on the meta device; nothing is computed.
+
+1 MAC = one multiply-accumulate of convolutions and matrix products, as torch counts them (1 MAC = 2 FLOPs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from searchspaces.architecture import Architecture
+from searchspaces.blocks._role import Block
+from searchspaces.part import Shape
+
+_DECOMPOSED = torch.ops.aten.scaled_dot_product_attention
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Costs for one sample in float32.
+
+    `activation_bytes` is what all executed operators write, `peak_activation_bytes` the most that one operator reads
+    and writes, `kernels` the number of executed operators that are more than a view.
+    """
+
+    parameters: int = 0
+    macs: int = 0
+    activation_bytes: int = 0
+    peak_activation_bytes: int = 0
+    kernels: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """The cost of one after the other."""
+        return Cost(
+            self.parameters + other.parameters,
+            self.macs + other.macs,
+            self.activation_bytes + other.activation_bytes,
+            max(self.peak_activation_bytes, other.peak_activation_bytes),
+            self.kernels + other.kernels,
+        )
+
+
+class _Counter(TorchDispatchMode):
+    """Counts operators as they are dispatched."""
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.cost = Cost()
+        self.weights = {id(parameter) for parameter in parameters}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in flop_registry and func._overloadpacket not in flop_registry:
+            decomposed = func.decompose(*args, **(kwargs or {}))
+            if decomposed is not NotImplemented:
+                return decomposed
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.count(func, args, kwargs or {}, result)
+        return result
+
+    def count(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Adds one executed operator."""
+        formula = flop_registry.get(func._overloadpacket) or flop_registry.get(func)
+        flops = formula(*args, **kwargs, out_val=result) if formula else 0
+        written = sum(map(_bytes, _tensors(result)))
+        read = sum(_bytes(tensor) for tensor in _tensors((args, kwargs)) if id(tensor) not in self.weights)
+        self.cost += Cost(0, int(flops) // 2, written, read + written, 1)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def module_cost(module: nn.Module, shape: Shape) -> Cost:
+    """The cost of a module on one sample of the shape [*shape]."""
+    module = module.to("meta").eval()
+    with torch.no_grad(), _Counter(module.parameters()) as counter:
+        module(torch.empty(1, *shape, device="meta"))
+    return counter.cost + Cost(parameters=sum(math.prod(p.shape) for p in module.parameters()))
+
+
+@lru_cache(maxsize=65536)
+def cost(part: Block, shape: Shape) -> Cost:
+    """The cost of a block, in float32 whatever its quantization policy."""
+    with torch.device("meta"):
+        return module_cost(part.build(shape), shape)
+
+
+def architecture_cost(architecture: Architecture) -> Cost:
+    """The cost of a whole network: the sum over its blocks."""
+    return sum((cost(part, shape) for _, part, shape in architecture.blocks()), Cost())

@@ -1,0 +1,145 @@
+"""Supernet: one set of weights for every architecture of a space.
+
+A sub-network is the ordinary module at its own size, run on slices of the shared parameters (see `skeleton.take`), so
+gradients of a sub-network reach exactly the weights inside its slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from searchspaces.architecture import Architecture, Placement
+from searchspaces.placements import Placements, Unit
+from searchspaces.space import SearchSpace
+from searchspaces.skeleton import Role, Skeleton, roles, skeleton, take
+
+
+class Supernet(nn.Module):
+    """Shared parameters of all blocks at all places of a space, each as large as its largest use.
+
+    Args:
+        placements: the blocks that the space can put at each place.
+
+    Raises:
+        ValueError: no single block has the largest shape of a parameter in all its axes.
+    """
+
+    def __init__(self, placements: Placements) -> None:
+        super().__init__()
+        for path, units in placements.by_path.items():
+            for key, tensor in _largest(units).items():
+                self.register_parameter(_name(path, key), nn.Parameter(tensor))
+
+    def shared(self, path: str, role: Role) -> Tensor:
+        """The slice of the shared parameter for a role at a place."""
+        return take(role, self._parameters[_name(path, role.key)])  # type: ignore[arg-type]
+
+    def subnet(self, architecture: Architecture) -> Subnet:
+        """The sub-network of an architecture, with normalization statistics of its own."""
+        return Subnet(self, architecture)
+
+    def specialize(self, architecture: Architecture) -> Supernet:
+        """A supernet of this one architecture, starting from its slices: for fine-tuning it alone."""
+        alone = Supernet(Placements(SearchSpace(architecture.input_shape, architecture.layers)))
+        with torch.no_grad():
+            for placement in architecture.blocks():
+                for role in skeleton(placement.part, placement.shape).roles.values():
+                    alone.shared(placement.path, role).copy_(self.shared(placement.path, role))
+        return alone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A supernet computes nothing by itself."""
+        raise TypeError("run a sub-network: supernet.subnet(architecture)(x)")
+
+
+class Subnet(nn.Module):
+    """A sub-network: skeletons on slices of the shared weights.
+
+    Its parameters are the supernet's and are not registered here; its buffers (statistics, observers) are its own.
+    """
+
+    def __init__(self, supernet: Supernet, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self._supernet = (supernet,)
+        self._blocks: list[tuple[Placement, Skeleton]] = []
+        self._own: list[dict[str, Tensor]] = []
+        for placement in architecture.blocks():
+            block = skeleton(placement.part, placement.shape)
+            self._blocks.append((placement, block))
+            self._own.append({name: buffer.clone() for name, buffer in block.buffers.items()})
+
+    def weights(self, index: int) -> dict[str, Tensor]:
+        """The parameters of block number `index`, as slices of the shared ones."""
+        placement, block = self._blocks[index]
+        return {name: self._supernet[0].shared(placement.path, role) for name, role in block.roles.items()}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b *input_shape] -> the last block's output."""
+        for index, (_, block) in enumerate(self._blocks):
+            x = block.run({**self.weights(index), **self._own[index]}, x, self.training)
+        return x
+
+    def recalibrate(self, batches: Iterable[Tensor]) -> None:
+        """Sets normalization statistics and observed ranges to those of the batches, and turns to evaluation mode.
+
+        Statistics are averages over the batches, not moving ones: those of shared weights fit no sub-network (Yu and
+        Huang, arXiv:1903.05134, section 3.3).
+
+        Args:
+            batches: inputs [b *input_shape].
+        """
+        for (_, block), own in zip(self._blocks, self._own, strict=True):
+            for name, buffer in own.items():
+                buffer.copy_(block.buffers[name])
+        self.train()
+        with torch.no_grad():
+            for batch in batches:
+                self(batch)
+        self.eval()
+
+    def state(self) -> dict[str, Tensor]:
+        """A state dict for `architecture.build()`: copies of the slices and of the own buffers."""
+        state = {}
+        for index, own in enumerate(self._own):
+            for name, tensor in {**self.weights(index), **own}.items():
+                state[f"{index}.{name}"] = tensor.detach().clone(memory_format=torch.contiguous_format)
+        return state
+
+
+def _name(path: str, key: str) -> str:
+    """A parameter's name; attribute names cannot hold dots."""
+    return f"{path.replace('.', '/')}|{key}"
+
+
+def _largest(units: list[Unit]) -> dict[str, Tensor]:
+    """For each key that blocks at one place share: a freshly initialized tensor as large as its largest use."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for unit in units:
+        for key, shape in _shapes(unit):
+            shapes[key] = tuple(map(max, shapes.get(key, shape), shape))
+    tensors: dict[str, Tensor] = {}
+    for unit in sorted(units, key=lambda unit: -sum(torch.Size(shape).numel() for _, shape in _shapes(unit))):
+        if any(key not in tensors and shape == shapes[key] for key, shape in _shapes(unit)):
+            tensors = {**_initialized(unit.part.build(unit.shape), shapes), **tensors}
+    missing = sorted(shapes.keys() - tensors.keys())
+    if missing:
+        raise ValueError(f"no block has the largest shape {shapes[missing[0]]} of the shared parameter {missing[0]}")
+    return tensors
+
+
+@lru_cache(maxsize=16384)
+def _shapes(unit: Unit) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Keys and shapes of a unit's parameters."""
+    return tuple((role.key, role.shape) for role in skeleton(unit.part, unit.shape).roles.values())
+
+
+def _initialized(module: nn.Module, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The module's parameters that have the largest shape, by key."""
+    parameters = dict(module.named_parameters())
+    found = {role.key: parameters[name].detach() for name, role in roles(module).items()}
+    return {key: tensor.clone() for key, tensor in found.items() if tuple(tensor.shape) == shapes[key]}
