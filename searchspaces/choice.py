@@ -58,7 +58,7 @@ def is_open(value: Any) -> bool:
 def rebuild(part: Part, values: dict[str, Any]) -> Part:
     """The same kind of part with other field values, validated as soon as nothing is open."""
     if any(is_open(value) for value in values.values()):
-        return type(part).model_construct(**values)
+        return type(part).opened(**values)
     return type(part)(**values)
 
 

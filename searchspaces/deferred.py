@@ -8,14 +8,26 @@ them and be decorated by them, nothing can be computed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-HEAVY = ("torch", "onnxruntime", "onnx", "onnxscript", "openvino", "sklearn", "scipy", "matplotlib", "plotly", "PIL", "ray")
+HEAVY = (
+    "torch",
+    "onnxruntime",
+    "onnx",
+    "onnxscript",
+    "openvino",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "plotly",
+    "PIL",
+    "ray",
+)
 
 
 class _StandIn(type):
@@ -45,7 +57,7 @@ class _StandIn(type):
 class _StandInModule(ModuleType):
     """A module in which every name can be imported."""
 
-    __path__: Sequence[str] = ()
+    __path__: MutableSequence[str] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from searchspaces.choice import Choice, is_open, overlap, rebuild, variants
+from searchspaces.faults import DescriptionError, Fault, Path, dotted
 from searchspaces.part import Part
-from searchspaces.problems import DescriptionError, Path, Problem, dotted
 from searchspaces.registry import UnknownKindError, did_you_mean, is_role, resolve
 
 P = TypeVar("P", bound=Part)
@@ -35,24 +35,24 @@ def parse(expected: type[P], data: Any, *, at: Path = (), open: bool = False) ->
         open: whether `{choice: [...]}` is allowed.
 
     Raises:
-        DescriptionError: with every problem found, each at its path.
+        DescriptionError: with every fault found, each at its path.
     """
     parser = _Parser(open)
     value = parser.part(expected, data, at)
-    if parser.problems:
-        raise DescriptionError(parser.problems)
+    if parser.faults:
+        raise DescriptionError(parser.faults)
     return typing.cast(P, value)
 
 
 class _Parser:
-    """Walks data beside the annotations of the parts, and collects problems instead of stopping at the first."""
+    """Walks data beside the annotations of the parts, and collects faults instead of stopping at the first."""
 
     def __init__(self, open: bool) -> None:
         self.open = open
-        self.problems: list[Problem] = []
+        self.faults: list[Fault] = []
 
-    def problem(self, path: Path, message: str) -> Any:
-        self.problems.append(Problem(path, message))
+    def fault(self, path: Path, message: str) -> Any:
+        self.faults.append(Fault(path, message))
         return _INVALID
 
     def value(self, annotation: Any, field: FieldInfo | None, data: Any, path: Path) -> Any:
@@ -79,23 +79,23 @@ class _Parser:
             adapter = TypeAdapter(typing.Annotated[annotation, *metadata] if metadata else annotation)
             return adapter.validate_python(data, strict=True)
         except ValidationError as error:
-            return self.problem(path, _first_message(error, data))
+            return self.fault(path, _first_message(error, data))
 
     def choice(self, annotation: Any, field: FieldInfo | None, data: dict[str, Any], path: Path) -> Any:
         """`{choice: [...]}`: each option stands where the value would."""
         options = data["choice"]
         if not self.open:
-            return self.problem(path, "nothing can be left to choose here; give one value")
+            return self.fault(path, "nothing can be left to choose here; give one value")
         if set(data) != {"choice"}:
-            return self.problem(path, f"a choice has no other keys: {', '.join(sorted(set(data) - {'choice'}))}")
+            return self.fault(path, f"a choice has no other keys: {', '.join(sorted(set(data) - {'choice'}))}")
         if not isinstance(options, list | tuple) or not options:
-            return self.problem((*path, "choice"), "a choice needs a list of at least one option")
+            return self.fault((*path, "choice"), "a choice needs a list of at least one option")
         values = tuple(self.value(annotation, field, option, (*path, i)) for i, option in enumerate(options))
         if _INVALID in values:
             return _INVALID
         for (i, first), (j, second) in itertools.combinations(enumerate(values), 2):
             if overlap(first, second):
-                return self.problem((*path, "choice"), f"options {i + 1} and {j + 1} have an architecture in common")
+                return self.fault((*path, "choice"), f"options {i + 1} and {j + 1} have an architecture in common")
         return Choice(dotted(path), values) if len(values) > 1 else values[0]
 
     def part(self, expected: type[Part], data: Any, path: Path) -> Any:
@@ -103,7 +103,7 @@ class _Parser:
         if isinstance(data, Part):
             return data
         if not isinstance(data, dict):
-            return self.problem(path, f"expected a mapping that describes a {expected.__name__}, not {_show(data)}")
+            return self.fault(path, f"expected a mapping that describes a {expected.__name__}, not {_show(data)}")
         found = self.part_class(expected, data, path)
         if found is _INVALID:
             return _INVALID
@@ -114,28 +114,28 @@ class _Parser:
         if not is_role(expected):
             if data.get("kind", expected.kind()) == expected.kind():
                 return expected
-            return self.problem((*path, "kind"), f"this is always a {expected.kind()}; leave `kind` out")
+            return self.fault((*path, "kind"), f"this is always a {expected.kind()}; leave `kind` out")
         if "kind" not in data:
-            return self.problem(path, f"`kind` is missing: which {expected.__name__}?")
+            return self.fault(path, f"`kind` is missing: which {expected.__name__}?")
         try:
             return resolve(expected, data["kind"])
         except UnknownKindError as error:
-            return self.problem((*path, "kind"), str(error))
+            return self.fault((*path, "kind"), str(error))
 
     def fields(self, part: type[Part], data: dict[str, Any], path: Path) -> Any:
-        """The values of a part's fields; unknown and missing keys are problems."""
-        before = len(self.problems)
+        """The values of a part's fields; unknown and missing keys are faults."""
+        before = len(self.faults)
         known = part.model_fields
         for key in data:
             if key not in known:
-                self.problem((*path, key), f"unknown key{did_you_mean(key, known)}; there are: {', '.join(known)}")
+                self.fault((*path, key), f"unknown key{did_you_mean(key, known)}; there are: {', '.join(known)}")
         values = {}
         for name, field in known.items():
             if name in data:
                 values[name] = self.field(field, data[name], (*path, name))
             elif field.is_required():
-                self.problem((*path, name), "is missing")
-        return values if len(self.problems) == before else _INVALID
+                self.fault((*path, name), "is missing")
+        return values if len(self.faults) == before else _INVALID
 
     def field(self, field: FieldInfo, data: Any, path: Path) -> Any:
         """A field's value, open where the field is marked so."""
@@ -150,8 +150,8 @@ class _Parser:
             try:
                 return part(**values)
             except ValidationError as error:
-                return self.problem(path, _first_message(error, None))
-        opened = part.model_construct(**values)
+                return self.fault(path, _first_message(error, None))
+        opened = part.opened(**values)
         return self.valid_forms(opened, path) if part.__pydantic_decorators__.model_validators else opened
 
     def valid_forms(self, opened: Part, path: Path) -> Any:
@@ -165,9 +165,9 @@ class _Parser:
             except ValidationError as error:
                 reason = _first_message(error, None)
             if len(forms) > MOST_VARIANTS:
-                return self.problem(path, f"more than {MOST_VARIANTS} forms of one {opened.kind()}: leave less open")
+                return self.fault(path, f"more than {MOST_VARIANTS} forms of one {opened.kind()}: leave less open")
         if not forms:
-            return self.problem(path, f"no combination of these choices is valid: {reason}")
+            return self.fault(path, f"no combination of these choices is valid: {reason}")
         return Choice(dotted(path), tuple(forms)) if len(forms) > 1 else forms[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,8 +13,7 @@ Shape = tuple[int, ...]
 class Part(BaseModel):
     """A frozen description: its fields are what YAML can say, its methods take runtime objects.
 
-    Equality, hash and JSON come from the fields. Any field may hold a `Choice` while a search space is open;
-    such a part is only ever made by `searchspaces.parse`.
+    Equality, hash and JSON come from the fields. Any field may hold a `Choice` while a search space is open.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -26,6 +25,11 @@ class Part(BaseModel):
         folder, _, name = module.rpartition(".")
         roles = {base.__module__.rpartition(".")[0] for base in cls.__mro__ if base.__module__.endswith("._role")}
         return name if folder in roles else f"{module}:{cls.__qualname__}"
+
+    @classmethod
+    def opened(cls, **values: Any) -> Self:
+        """A part whose fields may hold open choices; nothing is validated."""
+        return cls.model_construct(**values)
 
     @classmethod
     def summary(cls) -> str:

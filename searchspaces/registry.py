@@ -1,4 +1,4 @@
-"""The file is the name: `kind: window_attention` is the one public class of `window_attention.py` in its role's folder."""
+"""The file is the name: `kind: attention` is the one public class of `attention.py` in its role's folder."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def resolve(role: type[P], kind: str) -> type[P]:
     if ":" in kind:
         return _from_outside(role, kind)
     if kind not in kinds(role):
-        raise UnknownKindError(
-            f"no {role.__name__} is called '{kind}'{did_you_mean(kind, kinds(role))}; there are: {', '.join(kinds(role))}"
-        )
+        known = kinds(role)
+        hint = did_you_mean(kind, known)
+        raise UnknownKindError(f"no {role.__name__} is called '{kind}'{hint}; there are: {', '.join(known)}")
     module = importlib.import_module(f"{role.__module__.rpartition('.')[0]}.{kind}")
     found = [
         member

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from searchspaces.architecture import Architecture, Placement
 from searchspaces.placements import Placements, Unit
-from searchspaces.space import SearchSpace
 from searchspaces.skeleton import Role, Skeleton, roles, skeleton, take
+from searchspaces.space import SearchSpace
 
 
 class Supernet(nn.Module):

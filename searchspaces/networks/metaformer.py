@@ -35,8 +35,8 @@ class MetaFormerBlock(Part):
         """The two residual blocks that this is."""
         shared = {"norm": self.norm, "quantization": self.quantization}
         return (
-            TokenMixing.model_construct(mixer=self.mixer, gate=self.gate, **shared),
-            ChannelMixing.model_construct(mixer=self.channel_mixer, **shared),
+            TokenMixing.opened(mixer=self.mixer, gate=self.gate, **shared),
+            ChannelMixing.opened(mixer=self.channel_mixer, **shared),
         )
 
 
@@ -67,7 +67,7 @@ class MetaFormer(Network):
     def stage(self, index: int, stage: Stage) -> Layers:
         """A transition where the width or the size changes, then the blocks."""
         width = stage.width if stage.width is not None or index == 0 else self.width_before(index)
-        transition = Transition.model_construct(width=width, stride=stage.stride if index else 1)
+        transition = Transition.opened(width=width, stride=stage.stride if index else 1)
         blocks = elastic(stage.depth, stage.block.halves(), stage.block, stage.shared)
         return (blocks,) if width is None else (transition, blocks)
 

@@ -53,19 +53,19 @@ class MobileNet(Network):
 
     def layers(self, signature: Signature) -> Layers:
         """[resize, stem, blocks of each stage, head, classifier]."""
-        resize = () if self.resolution is None else (Resize.model_construct(resolution=self.resolution),)
-        head = () if self.head is None else (Convolution.model_construct(width=self.head, kernel=1),)
+        resize = () if self.resolution is None else (Resize.opened(resolution=self.resolution),)
+        head = () if self.head is None else (Convolution.opened(width=self.head, kernel=1),)
         return (*resize, self.stem, *map(_stage, self.stages), *head, Classifier(classes=signature.outputs))
 
 
 def _stage(stage: Stage) -> Depth:
     """The first `depth` blocks; the first one has the stride."""
     fields = dict(stage.block.items())
-    template = InvertedBottleneck.model_construct(width=stage.width, activation=stage.activation, **fields)
+    template = InvertedBottleneck.opened(width=stage.width, activation=stage.activation, **fields)
     depth = elastic(stage.depth, template, stage.block, stage.shared)
     return Depth(depth.count, (_strided(depth.items[0], stage.stride), *depth.items[1:]) if depth.items else ())
 
 
 def _strided(block: Any, stride: int) -> Any:
     """The block with another stride."""
-    return type(block).model_construct(**{**dict(block.items()), "stride": stride})
+    return type(block).opened(**{**dict(block.items()), "stride": stride})

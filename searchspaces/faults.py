@@ -1,4 +1,4 @@
-"""What is wrong with a description: every problem with its place, all at once."""
+"""What is wrong with a description: every fault with its place, all at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Fault:
     """One thing wrong at one place of a description."""
 
     path: Path
@@ -21,11 +21,11 @@ class Problem:
 
 
 class DescriptionError(ValueError):
-    """A description that cannot be read, with all its problems."""
+    """A description that cannot be read, with all its faults."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
 
 
 def dotted(path: Path) -> str:
