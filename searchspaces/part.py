@@ -29,7 +29,8 @@ class Part(BaseModel):
     @classmethod
     def opened(cls, **values: Any) -> Self:
         """A part whose fields may hold open choices; nothing is validated."""
-        return cls.model_construct(**values)
+        part: Self = cls.model_construct(**values)  # type: ignore[assignment]
+        return part
 
     @classmethod
     def summary(cls) -> str:

@@ -67,21 +67,26 @@ class Subnet(nn.Module):
         self.architecture = architecture
         self._supernet = (supernet,)
         self._blocks: list[tuple[Placement, Skeleton]] = []
-        self._own: list[dict[str, Tensor]] = []
-        for placement in architecture.blocks():
+        for index, placement in enumerate(architecture.blocks()):
             block = skeleton(placement.part, placement.shape)
             self._blocks.append((placement, block))
-            self._own.append({name: buffer.clone() for name, buffer in block.buffers.items()})
+            for name, buffer in block.buffers.items():
+                self.register_buffer(_name(str(index), name), buffer.clone())
 
     def weights(self, index: int) -> dict[str, Tensor]:
         """The parameters of block number `index`, as slices of the shared ones."""
         placement, block = self._blocks[index]
         return {name: self._supernet[0].shared(placement.path, role) for name, role in block.roles.items()}
 
+    def statistics(self, index: int) -> dict[str, Tensor]:
+        """The buffers of block number `index`: normalization statistics, observed ranges, constants."""
+        _, block = self._blocks[index]
+        return {name: self._buffers[_name(str(index), name)] for name in block.buffers}  # type: ignore[misc]
+
     def forward(self, x: Tensor) -> Tensor:
         """[b *input_shape] -> the last block's output."""
         for index, (_, block) in enumerate(self._blocks):
-            x = block.run({**self.weights(index), **self._own[index]}, x, self.training)
+            x = block.run({**self.weights(index), **self.statistics(index)}, x, self.training)
         return x
 
     def recalibrate(self, batches: Iterable[Tensor]) -> None:
@@ -93,8 +98,8 @@ class Subnet(nn.Module):
         Args:
             batches: inputs [b *input_shape].
         """
-        for (_, block), own in zip(self._blocks, self._own, strict=True):
-            for name, buffer in own.items():
+        for index, (_, block) in enumerate(self._blocks):
+            for name, buffer in self.statistics(index).items():
                 buffer.copy_(block.buffers[name])
         self.train()
         with torch.no_grad():
@@ -105,15 +110,16 @@ class Subnet(nn.Module):
     def state(self) -> dict[str, Tensor]:
         """A state dict for `architecture.build()`: copies of the slices and of the own buffers."""
         state = {}
-        for index, own in enumerate(self._own):
-            for name, tensor in {**self.weights(index), **own}.items():
-                state[f"{index}.{name}"] = tensor.detach().clone(memory_format=torch.contiguous_format)
+        for index, (_, block) in enumerate(self._blocks):
+            tensors = {**self.statistics(index), **self.weights(index)}
+            for name in block.module.state_dict():
+                state[f"{index}.{name}"] = tensors[name].detach().clone(memory_format=torch.contiguous_format)
         return state
 
 
 def _name(path: str, key: str) -> str:
     """A parameter's name; attribute names cannot hold dots."""
-    return f"{path.replace('.', '/')}|{key}"
+    return f"{path}|{key}".replace(".", "/")
 
 
 def _largest(units: list[Unit]) -> dict[str, Tensor]:

@@ -1,0 +1,178 @@
+"""Laws that every token mixer, channel mixer and gate must hold; the parts are found by their files."""
+
+from __future__ import annotations
+
+import json
+import random
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from searchspaces import registry
+from searchspaces.channel_mixers._role import ChannelMixer
+from searchspaces.gates._role import Gate
+from searchspaces.mixers._role import TokenMixer
+from searchspaces.part import Part, Shape
+
+Operator = TokenMixer | ChannelMixer | Gate
+CLASSES = [registry.resolve(role, kind) for role in (TokenMixer, ChannelMixer, Gate) for kind in registry.kinds(role)]
+VALUES = (True, False, 1, 2, 3, 4, 5, 7, 8, 0.5, 1.5, 2.5, (1, 3), (3, 1), (2, 1), (3, 5), (1, 2, 3), ((1, 2), 3))
+SHAPES = {1: [(5, 7), (1, 3), (8, 4)], 2: [(5, 7, 9), (1, 3, 2), (24, 8, 8), (2, 1, 1)]}
+
+
+def accepted(part_class: type[Part], field: str) -> list[Any]:
+    """The values that the field takes, of a few that fields like to take."""
+    values = []
+    for value in (*VALUES, *typing.get_args(part_class.model_fields[field].annotation)):
+        try:
+            part_class(**{field: value})
+        except ValidationError:
+            continue
+        values.append(value)
+    return values
+
+
+def variants() -> Iterator[Operator]:
+    """Every part with its defaults and with three random descriptions."""
+    rng = random.Random(0)
+    for part_class in CLASSES:
+        fields = {field: accepted(part_class, field) for field in part_class.model_fields}
+        drawn = [part_class(**{field: rng.choice(values) for field, values in fields.items()}) for _ in range(3)]
+        yield from dict.fromkeys([part_class(), *drawn])
+
+
+def label(value: Any) -> str:
+    return json.dumps(value.describe()) if isinstance(value, Part) else str(value)
+
+
+PARTS = list(variants())
+CASES = [(part, shape) for part in PARTS for rank in part.spatial_ranks for shape in SHAPES[rank]]
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_each_field_has_at_least_two_values_to_try() -> None:
+    for part_class in CLASSES:
+        for field in part_class.model_fields:
+            assert len(accepted(part_class, field)) >= 2, f"{part_class.__name__}.{field}: add values to VALUES"
+
+
+@pytest.mark.parametrize(("part", "shape"), CASES, ids=label)
+def test_shape_is_kept_and_gradients_are_finite(part: Operator, shape: Shape, double: None) -> None:
+    module, x = part.build(shape), torch.randn(3, *shape, requires_grad=True)
+    y = module(x)
+    assert y.shape == x.shape
+    assert y.isfinite().all()
+    y.square().sum().backward()
+    for name, tensor in [("input", x), *module.named_parameters()]:
+        assert tensor.grad is not None, f"{name} has no part in the output"
+        assert tensor.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(("part", "shape"), CASES, ids=label)
+def test_samples_of_a_batch_do_not_meet(part: Operator, shape: Shape, double: None) -> None:
+    module, x = part.build(shape).eval(), torch.randn(3, *shape)
+    alone = torch.cat([module(sample[None]) for sample in x])
+    torch.testing.assert_close(module(x), alone, rtol=1e-12, atol=1e-12)
+
+
+def cut(owner: nn.Module, name: str, shared: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A smaller module's share of a parameter: leading along the first two axes, the centre along kernel axes."""
+    if hasattr(type(owner), "take"):
+        return type(owner).take(name, shared, shape)
+    for axis, size in enumerate(shape):
+        shared = shared.narrow(axis, 0 if axis < 2 else (shared.shape[axis] - size) // 2, size)
+    return shared
+
+
+def shares(wide: nn.Module, narrow: nn.Module) -> dict[str, Tensor]:
+    """The slices of the wide module's parameters that the narrow one runs on."""
+    found = {}
+    for path, parameter in narrow.named_parameters():
+        owner, _, name = path.rpartition(".")
+        found[path] = cut(narrow.get_submodule(owner), name, wide.get_parameter(path), parameter.shape)
+    return found
+
+
+NARROW = [
+    (part, narrow)
+    for part in PARTS
+    for rank in part.spatial_ranks
+    for narrow in ([(3, 4, 3), (1, 5, 6), (6, 1, 5)] if rank == 2 else [(3, 5)])
+]
+
+
+@pytest.mark.parametrize(("part", "shape"), NARROW, ids=label)
+def test_a_narrow_module_runs_on_slices_of_a_wide_one(part: Operator, shape: Shape, double: None) -> None:
+    wide, narrow = part.build((7, 6, 8)[: len(shape)]), part.build(shape)
+    slices, x = shares(wide, narrow), torch.randn(2, *shape)
+    output = functional_call(narrow, slices, (x,))
+    narrow.load_state_dict({path: tensor.detach() for path, tensor in slices.items()})
+    torch.testing.assert_close(output, narrow(x), rtol=1e-12, atol=1e-12)
+    if slices:
+        output.square().sum().backward()
+    for path, tensor in wide.named_parameters():
+        if path not in slices:
+            assert tensor.grad is None, f"{path} is not the narrow module's"
+            continue
+        assert tensor.grad is not None
+        (inside,) = torch.autograd.grad(shares(wide, narrow)[path].sum(), tensor)
+        assert not tensor.grad[inside == 0].any(), f"{path} has gradients outside of its slice"
+
+
+@pytest.mark.parametrize("part", PARTS, ids=label)
+def test_a_description_reads_back_to_an_equal_part(part: Operator) -> None:
+    data = json.loads(json.dumps(part.describe()))
+    found = registry.resolve(role_of(part), data.pop("kind"))
+    assert found(**data) == part
+    assert hash(found(**data)) == hash(part)
+
+
+def role_of(part: Operator) -> type[Part]:
+    return next(role for role in typing.get_args(Operator) if isinstance(part, role))
+
+
+@pytest.mark.parametrize("part_class", CLASSES, ids=lambda part_class: part_class.kind())
+def test_parts_are_frozen_and_refuse_unknown_fields(part_class: type[Part]) -> None:
+    with pytest.raises(ValidationError, match="extra"):
+        part_class(no_such_field=1)
+    for field in part_class.model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(part_class(), field, getattr(part_class(), field))
+
+
+@pytest.mark.parametrize("part", PARTS, ids=label)
+def test_parameters_alone_fill_a_state(part: Operator) -> None:
+    module = part.build((5, 7, 9))
+    assert list(module.state_dict()) == [name for name, _ in module.named_parameters()]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=label)
+def test_the_exported_program_computes_the_same(part: Operator) -> None:
+    module, x = part.build((5, 7, 9)).eval(), torch.randn(2, 5, 7, 9)
+    exported = torch.export.export(module, (x,)).module()
+    torch.testing.assert_close(exported(x), module(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part_class", CLASSES, ids=lambda part_class: part_class.kind())
+def test_onnxruntime_computes_the_same(part_class: type[Operator]) -> None:
+    module, x = part_class().build((5, 7, 9)).eval(), torch.randn(2, 5, 7, 9)
+    program = torch.onnx.export(module, (x,), dynamo=True, external_data=False, verbose=False)
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    (output,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(output), module(x), rtol=1e-5, atol=1e-5)
