@@ -21,7 +21,8 @@ from searchspaces.architecture import Architecture
 from searchspaces.blocks._role import Block
 from searchspaces.part import Shape
 
-_DECOMPOSED = torch.ops.aten.scaled_dot_product_attention
+_FREE = (torch.ops.aten._unsafe_view.default, torch.ops.aten.empty.memory_format)
+"""Operators that compute nothing, though they are not marked as views."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,19 @@ class Cost:
 class _Counter(TorchDispatchMode):
     """Counts operators as they are dispatched."""
 
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
+    def __init__(self, constants: Iterable[Tensor]) -> None:
         super().__init__()
         self.cost = Cost()
-        self.weights = {id(parameter) for parameter in parameters}
+        self.kept = list(constants)
+        self.constants = {id(tensor) for tensor in self.kept}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func not in flop_registry and func._overloadpacket not in flop_registry:
-            decomposed = func.decompose(*args, **(kwargs or {}))
-            if decomposed is not NotImplemented:
-                return decomposed
         result = func(*args, **(kwargs or {}))
-        if not func.is_view:
+        if func.is_view or func in _FREE:
+            if args and id(args[0]) in self.constants:
+                self.constants.add(id(result))
+                self.kept.append(result)
+        else:
             self.count(func, args, kwargs or {}, result)
         return result
 
@@ -72,7 +74,7 @@ class _Counter(TorchDispatchMode):
         formula = flop_registry.get(func._overloadpacket) or flop_registry.get(func)
         flops = formula(*args, **kwargs, out_val=result) if formula else 0
         written = sum(map(_bytes, _tensors(result)))
-        read = sum(_bytes(tensor) for tensor in _tensors((args, kwargs)) if id(tensor) not in self.weights)
+        read = sum(_bytes(tensor) for tensor in _tensors((args, kwargs)) if id(tensor) not in self.constants)
         self.cost += Cost(0, int(flops) // 2, written, read + written, 1)
 
 
@@ -87,7 +89,7 @@ def _bytes(tensor: Tensor) -> int:
 def module_cost(module: nn.Module, shape: Shape) -> Cost:
     """The cost of a module on one sample of the shape [*shape]."""
     module = module.to("meta").eval()
-    with torch.no_grad(), _Counter(module.parameters()) as counter:
+    with torch.no_grad(), _Counter((*module.parameters(), *module.buffers())) as counter:
         module(torch.empty(1, *shape, device="meta"))
     return counter.cost + Cost(parameters=sum(math.prod(p.shape) for p in module.parameters()))
 

@@ -1,0 +1,152 @@
+"""The command line. Standard output carries data, standard error the rest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from searchspaces.deferred import descriptions_only
+
+app = typer.Typer(
+    help="Hardware-aware neural architecture search: from one YAML file to deployable, Pareto-optimal models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Config = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="a.b=c", help="Replace a value of the file; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+
+
+def main() -> None:
+    """Runs a command; the process ends with its exit code."""
+    from nas.failures import explain
+
+    try:
+        app()
+    except Exception as error:
+        message, code = explain(error)
+        if message is None:
+            raise
+        print(message, file=sys.stderr)
+        sys.exit(code)
+
+
+@app.command()
+def search(
+    config: Config,
+    overrides: Overrides = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the run; else the file's name and a counter.")] = None,
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Profile this machine, train shared weights, search them, and export the Pareto front."""
+    from nas import commands
+
+    if dry_run:
+        print(commands.plan(config, overrides))
+    else:
+        print(commands.search(config, overrides, commands.Placing(runs, name, resume), as_json))
+
+
+@app.command()
+def validate(config: Config, overrides: Overrides = []) -> None:  # noqa: B006
+    """Check a configuration; every fault is told at once, with its place."""
+    with descriptions_only():
+        from nas.config import read
+        from searchspaces.networks._role import Signature
+        from searchspaces.space import SearchSpace
+
+        space = SearchSpace.of(read(config, overrides).space, Signature((1, 1, 1), 1))
+        print(f"{config}: valid; {len(space.decisions)} decisions, {space.count:,} architectures")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of configurations, for editors."""
+    with descriptions_only():
+        from nas.schema import schema as write
+
+        print(json.dumps(write(), indent=1))
+
+
+@app.command()
+def profile(config: Config, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
+    """Measure the blocks of a space on its hardware; what is known already is not measured again."""
+    from nas import commands
+
+    print(commands.profile(config, overrides, as_json))
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write a run's report anew, and print where it is."""
+    from nas.report.page import write_report
+
+    print(write_report(run))
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    architecture: Annotated[str, typer.Option(help="Id of an architecture of the run's archive.")],
+    format: Annotated[list[str] | None, typer.Option(help="One of `nas list export`; all by default; repeatable.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The folder to write; the run's exports/ID by default.")] = None,
+) -> None:
+    """Export one architecture of a run, and print the folder."""
+    from nas import commands
+
+    print(commands.export(run, architecture, format or [], to))
+
+
+@app.command("list")
+def list_parts(role: Annotated[str | None, typer.Argument(help="One role only.")] = None, as_json: Json = False) -> None:
+    """List every part there is, by role."""
+    with descriptions_only():
+        from nas import catalogue
+
+        roles = catalogue.roles()
+        if role is not None and role not in roles:
+            from searchspaces.registry import did_you_mean
+
+            raise typer.BadParameter(f"no role is called {role}{did_you_mean(role, roles)}; there are: {', '.join(roles)}")
+        chosen = {name: found for name, found in roles.items() if role in (None, name)}
+        rows: dict[str, dict[str, str]] = {
+            name: {kind: part.summary() for kind, part in catalogue.parts(found)} for name, found in chosen.items()
+        }
+    print(json.dumps(rows, indent=1) if as_json else _listing(rows))
+
+
+@app.command()
+def init() -> None:
+    """Print a commented configuration to start from."""
+    from importlib.resources import files
+
+    print(files("nas").joinpath("starter.yaml").read_text(encoding="utf-8"), end="")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Tell what this machine is, which backends work, and how to get the others."""
+    from nas.doctor import examine, lines
+
+    found = examine()
+    print(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))
+
+
+def _listing(rows: dict[str, dict[str, Any]]) -> str:
+    """Roles and their parts as indented lines."""
+    lines = []
+    for role, parts in rows.items():
+        width = max(map(len, parts), default=0)
+        lines += [role, *(f"  {kind:<{width}}  {summary}" for kind, summary in parts.items())]
+    return "\n".join(lines)

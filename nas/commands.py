@@ -1,0 +1,137 @@
+"""What the commands do that need the heavy libraries."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardware.profile import subjects
+from hardware.store import LatencyStore
+from nas import folders
+from nas.config import ConfigurationError, experiment, read
+from nas.progress import progress
+from nas.run import Run
+from nas.signals import InterruptedRun, Interruption
+from nas.table import front_table
+from nas.yaml_source import Source
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where a run is kept, and whether it is a new one."""
+
+    runs: Path
+    name: str | None
+    resume: bool
+
+    def folder(self, config: Path) -> Path:
+        """The run's folder.
+
+        Raises:
+            RunFolderError: it exists already, or there is none to resume, or it cannot be written.
+        """
+        find = folders.latest_run if self.resume else folders.new_run
+        return find(self.runs, config.stem, self.name)
+
+
+def search(config: Path, overrides: Sequence[str], placing: Placing, as_json: bool) -> str:
+    """Runs the whole experiment; returns the front as text."""
+    found = read(config, overrides)
+    found.task.load()
+    folder = placing.folder(config)
+    with Interruption() as interruption:
+        run = Run(found, folder, progress(), interruption.check)
+        try:
+            front = run.execute()
+        except InterruptedRun as error:
+            print(f"{error}; continue with: nas search {config} --resume --name {folder.name}", file=sys.stderr)
+            sys.exit(error.exit_code)
+    return json.dumps(front, indent=1) if as_json else front_table(front, folder)
+
+
+def plan(config: Path, overrides: Sequence[str]) -> str:
+    """What a search would do, in a few lines; nothing is written."""
+    run = Run(read(config, overrides), Path(), progress())
+    chains = {subject.text for unit in run.placements.units for subject in subjects(run.experiment.hardware, unit)}
+    known: set[str] = set()
+    if folders.latency_table().exists():
+        with LatencyStore(folders.latency_table()) as store:
+            known = set(store.get(run.experiment.hardware.key()))
+    task, strategy = run.task, run.experiment.strategy
+    weights = sum(parameter.numel() for parameter in run.trainee.supernet.parameters())
+    return "\n".join(
+        [
+            f"task      {len(task.splits.train):,} training, {len(task.splits.validation):,} validation, "
+            f"{len(task.splits.test):,} test images of {task.signature()[0]}",
+            f"space     {len(run.space.decisions)} decisions, {run.space.count:,} architectures, {weights:,} weights",
+            f"profile   {len(chains - known):,} chains of blocks to measure, {len(chains & known):,} known",
+            f"training  {run.experiment.training.epochs} epochs, {run.experiment.training.kind()}",
+            f"search    {strategy.evaluations:,} evaluations, {strategy.kind()}",
+            f"export    at most {run.experiment.finalize.models} architectures",
+        ]
+    )
+
+
+def profile(config: Path, overrides: Sequence[str], as_json: bool) -> str:
+    """Measures what the latency table lacks; returns the blocks by their contribution."""
+    run = Run(read(config, overrides), Path(), progress())
+    found, units = run.profile, run.placements.units
+    failed = found.failures(units)
+    rows = [
+        {"block": unit.part.describe(), "shape": unit.shape, "latency_ms": found.contribution_ms(unit)}
+        for unit in units
+        if unit not in failed
+    ]
+    rows.sort(key=lambda row: -row["latency_ms"])
+    failures = [{"block": u.part.describe(), "shape": u.shape, "state": m.state, "reason": m.reason} for u, m in failed.items()]
+    overhead = found.overhead_ms(run.space.input_shape)
+    if as_json:
+        return json.dumps({"overhead_ms": overhead, "blocks": rows, "failures": failures}, indent=1)
+    lines = [f"{row['latency_ms']:9.4f} ms  {row['shape']}  {_brief(row['block'])}" for row in rows]
+    lines += [f"{row['state']}  {row['shape']}  {_brief(row['block'])}: {row['reason']}" for row in failures]
+    return "\n".join([f"{overhead:9.4f} ms  overhead of a call", *lines, f"kept in {folders.latency_table()}"])
+
+
+def export(folder: Path, architecture: str, formats: list[str], to: Path | None) -> Path:
+    """Exports one architecture of a run's archive; returns the folder."""
+    from nas.finalize import exported
+    from searchspaces.registry import did_you_mean
+
+    run = opened(folder)
+    with run.open_archive() as archive:
+        trials = {trial.architecture_id: trial for trial in archive.trials()}
+    if architecture not in trials:
+        hint = did_you_mean(architecture, trials)
+        raise ConfigurationError([f"{folder}: the archive holds no architecture {architecture}{hint}"])
+    target = to or folder / "exports" / architecture
+    exported(run, trials[architecture], target, formats or None)
+    return target
+
+
+def opened(folder: Path) -> Run:
+    """A run that exists, from its resolved configuration.
+
+    Raises:
+        ConfigurationError: the folder holds no run.
+    """
+    from nas import yaml_source
+
+    try:
+        source = yaml_source.read(folder / "resolved.yaml")
+    except yaml_source.YamlError as error:
+        raise ConfigurationError([f"{error}; is {folder} the folder of a run?"]) from error
+    data = {key: value for key, value in source.data.items() if key != "versions"}
+    run = Run(experiment(Source(data, source.file, source.positions)), folder, progress())
+    run.train()
+    return run
+
+
+def _brief(block: dict[str, Any]) -> str:
+    """A block's description without what is default-like noise."""
+    fields = (f"{key}={_brief(v) if isinstance(v, dict) else v}" for key, v in block.items() if key != "kind")
+    inner = ", ".join(field for field in fields if not field.endswith(("=none", "=none()")))
+    return f"{block['kind']}({inner})" if inner else str(block["kind"])

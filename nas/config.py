@@ -1,0 +1,91 @@
+"""The configuration of a run: YAML -> parts, the only place where they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from hardware.backends._role import Backend
+from nas import yaml_source
+from nas.strategies._role import Strategy
+from nas.tasks._role import Task
+from nas.training._role import Training
+from searchspaces.choice import describe_open
+from searchspaces.faults import DescriptionError, Fault
+from searchspaces.networks._role import Network
+from searchspaces.parse import Open, parse
+from searchspaces.part import Part
+
+Value = Literal["error", "latency_ms", "peak_memory_bytes", "model_bytes", "parameters", "macs"]
+VALUES: tuple[str, ...] = get_args(Value)
+
+
+class Finalize(Part):
+    """What happens to the front before it is exported."""
+
+    models: Annotated[int, Field(ge=1)] = 8
+    """At most so many architectures of the front are exported, spread evenly along it."""
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """Fine-tuning of each of them alone, with quantization where its policy asks for it."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+
+
+class Experiment(Part):
+    """One run: what to learn, which networks, on what hardware, to what end and how."""
+
+    task: Task
+    space: Annotated[Network, Open()]
+    hardware: Backend
+    objectives: dict[Value, Literal["minimize", "maximize"]] = {"error": "minimize", "latency_ms": "minimize"}
+    constraints: dict[Value, float] = {}
+    training: Training
+    strategy: Strategy
+    finalize: Finalize = Finalize()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that the run depends on, defaults included, as plain data."""
+        data = describe_open(self)
+        return {name: data[name] for name in type(self).model_fields}
+
+
+class ConfigurationError(Exception):
+    """A configuration that cannot be used: one line for each fault, with file and line."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(lines))
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment in a YAML file, with `a.b=value` overrides applied.
+
+    Raises:
+        ConfigurationError: with every fault and its place.
+    """
+    try:
+        source = yaml_source.read(path)
+        for assignment in overrides:
+            source = yaml_source.override(source, assignment)
+    except yaml_source.YamlError as error:
+        raise ConfigurationError([str(error)]) from error
+    return experiment(source)
+
+
+def experiment(source: yaml_source.Source) -> Experiment:
+    """The experiment that loaded data describes.
+
+    Raises:
+        ConfigurationError: with every fault and its place.
+    """
+    try:
+        found = parse(Experiment, source.data)
+    except DescriptionError as error:
+        raise ConfigurationError([f"{source.where(fault.path)}: {fault}" for fault in error.faults]) from error
+    if not found.objectives:
+        fault = Fault(("objectives",), "name at least one, for example {error: minimize, latency_ms: minimize}")
+        raise ConfigurationError([f"{source.where(fault.path)}: {fault}"])
+    return found

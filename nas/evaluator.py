@@ -1,0 +1,84 @@
+"""Evaluator: what an architecture is worth (under shared weights) and what it costs (from tables)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from predictors._role import Predictor
+from searchspaces.cost import cost
+from searchspaces.placements import Placements, Unit
+from searchspaces.space import Genes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nas.tasks._loaded import LoadedTask
+    from searchspaces.supernet import Supernet
+
+Costs = dict[str, npt.NDArray[np.float64]]
+
+
+class CostTables:
+    """Costs of whole populations, from what each block costs.
+
+    `macs`, `parameters` and `model_bytes` are sums over blocks; `peak_memory_bytes` is the model and the most that one
+    operator reads and writes; `latency_ms` comes from the predictor.
+    """
+
+    def __init__(self, placements: Placements, latency: Predictor) -> None:
+        self.placements, self.latency = placements, latency
+
+    @cached_property
+    def _tables(self) -> Costs:
+        tabulate = self.placements.tabulate
+        return {
+            "macs": tabulate(lambda unit: cost(unit.part, unit.shape).macs),
+            "parameters": tabulate(lambda unit: cost(unit.part, unit.shape).parameters),
+            "model_bytes": tabulate(stored_bytes),
+            "peak": tabulate(lambda unit: cost(unit.part, unit.shape).peak_activation_bytes),
+        }
+
+    def __call__(self, matrix: Genes) -> Costs:
+        """Every cost of canonical rows: [n, decisions] -> arrays [n] by name."""
+        units = self.placements.of(matrix)
+        costs = {name: self._tables[name][units].sum(axis=1) for name in ("macs", "parameters", "model_bytes")}
+        costs["peak_memory_bytes"] = costs["model_bytes"] + self._tables["peak"][units].max(axis=1)
+        costs["latency_ms"] = self.latency.predict(matrix)
+        return costs
+
+
+def stored_bytes(unit: Unit) -> float:
+    """Bytes of a block's weights at its policy's width."""
+    return cost(unit.part, unit.shape).parameters * unit.part.quantization.stored_bits / 8
+
+
+class Evaluator:
+    """Values of one architecture at a time: error on the validation images under shared weights, and costs."""
+
+    def __init__(self, supernet: Supernet, task: LoadedTask, costs: CostTables) -> None:
+        self.supernet, self.task, self.costs = supernet, task, costs
+
+    @cached_property
+    def _calibration(self) -> list[Tensor]:
+        return [inputs for inputs, _ in self.task.calibration()]
+
+    def evaluate(self, row: Genes) -> Mapping[str, float]:
+        """Every value of a row's architecture, by name."""
+        network = self.supernet.subnet(self.costs.placements.space.decode(row))
+        network.recalibrate(self._calibration)
+        costs = self.costs(row[None])
+        return {"error": error(network, self.task), **{name: float(value[0]) for name, value in costs.items()}}
+
+
+def error(network: nn.Module, task: LoadedTask, split: str = "validation") -> float:
+    """The task's error of a network over one whole split."""
+    import torch
+
+    with torch.inference_mode():
+        outputs = [(network(inputs), targets) for inputs, targets in getattr(task, split)()]
+    return task.error(torch.cat([output for output, _ in outputs]), torch.cat([targets for _, targets in outputs]))

@@ -1,0 +1,113 @@
+"""Finalize: the front's architectures become networks of their own, exported and measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nas.archive import Trial
+from nas.config import Finalize
+from nas.export._role import Deployable
+from nas.export.bundle import write_bundle
+from nas.files import write_atomic
+from nas.training._fit import Fit
+from nas.training._role import Trainee
+from nas.training.sandwich import Sandwich
+from searchspaces.architecture import Architecture
+from searchspaces.placements import Placements
+from searchspaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from nas.run import Run
+
+RESULT = "measurements.json"
+
+
+def finalize(run: Run) -> list[dict[str, Any]]:
+    """Exports what `finalize.models` allows of the front and writes `front.json` and `front.csv`.
+
+    An architecture that is exported already is not exported again.
+    """
+    with run.open_archive() as archive:
+        chosen = spread(archive.front(run.problem), run, run.experiment.finalize.models)
+    front = []
+    with run.progress.phase("export", total=len(chosen)) as phase:
+        for trial in chosen:
+            front.append(exported(run, trial, run.folder / "exports" / trial.architecture_id))
+            phase.advance()
+            run.check()
+    write_front(run.folder, front)
+    return front
+
+
+def spread(front: list[Trial], run: Run, most: int) -> list[Trial]:
+    """At most so many trials, evenly along the first objective's ranks, both ends among them."""
+    values = np.array([run.problem.minimized(trial.values) for trial in front])
+    order = np.lexsort(values.T[::-1])
+    picks = np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))
+    return [front[order[pick]] for pick in picks]
+
+
+def exported(run: Run, trial: Trial, folder: Path, formats: list[str] | None = None) -> dict[str, Any]:
+    """The bundle of one architecture in its folder, written unless it is there."""
+    if (folder / "MANIFEST.json").exists() and formats is None:
+        found: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return found
+    architecture = Architecture.parse(trial.architecture)
+    state = trained(run, architecture)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    model = Deployable(architecture, state, run.task, run.experiment.hardware, trial.values)
+    return write_bundle(model, folder, formats)
+
+
+def trained(run: Run, architecture: Architecture) -> dict[str, torch.Tensor]:
+    """The weights of one architecture, fine-tuned where the configuration asks for it, statistics recalibrated."""
+    settings, supernet = run.experiment.finalize, run.trainee.supernet
+    if settings.epochs:
+        supernet = supernet.specialize(architecture)
+        alone = Placements(SearchSpace(architecture.input_shape, architecture.layers))
+        fit = Fit(fine_tuning(run, settings), Trainee(supernet, alone, run.task), run.experiment.seed)
+        fit.run(run.progress, f"fine-tune {architecture.id}")
+    network = supernet.subnet(architecture)
+    network.recalibrate([inputs for inputs, _ in run.task.calibration()])
+    return network.state()
+
+
+def fine_tuning(run: Run, settings: Finalize) -> Sandwich:
+    """The sandwich of one: training of a single architecture."""
+    training = run.experiment.training
+    return Sandwich(
+        epochs=settings.epochs,
+        batch_size=training.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=training.weight_decay,
+        clip=training.clip,
+    )
+
+
+def write_front(folder: Path, front: list[dict[str, Any]]) -> None:
+    """`front.json`, and the plain values of it as `front.csv`."""
+    write_atomic(folder / "front.json", json.dumps(front, indent=1))
+    rows = [{key: value for key, value in flat(entry).items() if not isinstance(value, list)} for entry in front]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(folder / "front.csv", text.getvalue())
+
+
+def flat(entry: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names, without the architecture."""
+    found: dict[str, Any] = {}
+    for key, value in entry.items():
+        if isinstance(value, dict) and key != "architecture":
+            found |= flat(value, f"{prefix}{key}.")
+        elif key != "architecture":
+            found[f"{prefix}{key}"] = value
+    return found

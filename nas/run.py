@@ -1,0 +1,175 @@
+"""A run: profile, train, search, finalize, report; each phase takes up where it was left."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import yaml
+
+from hardware.profile import Profile, profile, subjects
+from hardware.store import LatencyStore
+from nas import folders
+from nas.archive import Archive, Trial
+from nas.config import Experiment
+from nas.evaluator import CostTables, Evaluator
+from nas.files import write_atomic
+from nas.problem import Problem
+from nas.progress import Progress
+from nas.training._fit import Fit
+from nas.training._role import Trainee
+from predictors.latency_table import LatencyTable
+from searchspaces.networks._role import Signature
+from searchspaces.placements import Placements
+from searchspaces.space import Genes, SearchSpace
+from searchspaces.supernet import Supernet
+
+if TYPE_CHECKING:
+    from nas.tasks._loaded import LoadedTask
+
+PACKAGES = ("hardware-nas", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
+
+
+@dataclass
+class Run:
+    """One experiment in one folder.
+
+    `check` is called where stopping loses nothing, and may raise to stop.
+    """
+
+    experiment: Experiment
+    folder: Path
+    progress: Progress
+    check: Callable[[], None] = lambda: None
+
+    def execute(self) -> list[dict[str, Any]]:
+        """All phases; returns the front as `front.json` holds it.
+
+        Raises:
+            InfeasibleError: no architecture is within the constraints.
+        """
+        from nas.finalize import finalize
+        from nas.report.page import write_report
+
+        with self.open_archive():
+            self.write_resolved()
+        self.problem.sample_feasible(np.random.default_rng(self.experiment.seed), 1)
+        self.train()
+        self.search()
+        front = finalize(self)
+        write_report(self.folder)
+        return front
+
+    @cached_property
+    def task(self) -> LoadedTask:
+        """The task with its data."""
+        return self.experiment.task.load()
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        return SearchSpace.of(self.experiment.space, Signature(*self.task.signature()))
+
+    @cached_property
+    def placements(self) -> Placements:
+        """Every block that the space can put at each place."""
+        return Placements(self.space)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The latencies of the space's blocks, measured where the user's table lacks them."""
+        with LatencyStore(folders.latency_table()) as store:
+            return measure(self.experiment, self.placements, store, self.progress)
+
+    @cached_property
+    def costs(self) -> CostTables:
+        """Costs of whole populations."""
+        return CostTables(self.placements, LatencyTable(self.placements, self.profile))
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Objectives and bounds over the space."""
+        return Problem(self.space, self.experiment.objectives, self.experiment.constraints, self.costs)
+
+    @cached_property
+    def trainee(self) -> Trainee:
+        """The shared weights, freshly initialized from the seed."""
+        torch.manual_seed(self.experiment.seed)
+        return Trainee(Supernet(self.placements), self.placements, self.task)
+
+    @property
+    def fingerprint(self) -> str:
+        """All that the search's course depends on."""
+        return json.dumps(self.experiment.resolved(), sort_keys=True)
+
+    def write_resolved(self) -> None:
+        """`resolved.yaml`: the whole configuration, the seed among it, and the versions that ran it."""
+        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+        text = yaml.safe_dump({**self.experiment.resolved(), "versions": versions}, sort_keys=False, width=120)
+        write_atomic(self.folder / "resolved.yaml", text)
+
+    def open_archive(self) -> Archive:
+        """The run's archive, begun or continued.
+
+        Raises:
+            ResumeRefused: it was begun with another configuration.
+        """
+        return Archive.open(self.folder / "archive.sqlite", self.fingerprint)
+
+    def train(self) -> None:
+        """Trains the shared weights, or loads them."""
+        checkpoint = self.folder / "checkpoints" / "supernet.safetensors"
+        fit = Fit(self.experiment.training, self.trainee, self.experiment.seed, checkpoint)
+        fit.run(self.progress, "train", self.check)
+
+    def search(self) -> None:
+        """Asks the strategy and evaluates what it proposes, until its evaluations are spent."""
+        strategy = self.experiment.strategy
+        evaluator = Evaluator(self.trainee.supernet, self.task, self.costs)
+        with self.open_archive() as archive:
+            if len(archive) >= strategy.evaluations:
+                return
+            with self.progress.phase("search", total=strategy.evaluations, done=len(archive)) as phase:
+                for row in self.candidates(archive):
+                    archive.add(self.trial(len(archive), row, evaluator))
+                    phase.advance(note=f"front {len(archive.front(self.problem))}")
+                    self.check()
+
+    def candidates(self, archive: Archive) -> Iterator[Genes]:
+        """What the strategy proposes, asked anew whenever its last proposals are archived."""
+        strategy = self.experiment.strategy
+        while len(archive) < strategy.evaluations:
+            rows = strategy.ask(self.problem, archive, self.experiment.seed)
+            if not len(rows):
+                return
+            yield from rows[: strategy.evaluations - len(archive)]
+
+    def trial(self, number: int, row: Genes, evaluator: Evaluator) -> Trial:
+        """One evaluated architecture."""
+        architecture = self.space.decode(row)
+        genes = tuple(int(gene) for gene in row)
+        return Trial(number, architecture.id, genes, architecture.describe(), dict(evaluator.evaluate(row)))
+
+
+def measure(experiment: Experiment, placements: Placements, store: LatencyStore, progress: Progress) -> Profile:
+    """The profile of a space on the experiment's backend."""
+    backend = experiment.hardware
+    total = len({subject.text for unit in placements.units for subject in subjects(backend, unit)})
+    known = len(store.get(backend.key()))
+    with progress.phase("profile", total=None if known else total) as phase:
+        before = 0
+
+        def advance(done: int, of: int) -> None:
+            nonlocal before
+            phase.advance(done - before)
+            before = done
+
+        return profile(placements.units, backend, store, progress=advance)

@@ -1,0 +1,129 @@
+"""The training loop: epochs, optimizer, schedule, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nas.files import write_atomic
+from nas.progress import Progress
+from nas.training._role import Trainee, Training
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be read, or belongs to other weights."""
+
+
+class Fit:
+    """Trains shared weights, resuming from the checkpoint where there is one.
+
+    Batches, sub-networks and the learning rate of a step depend on (seed, epoch, step) alone, so a resumed training
+    ends with the weights of an uninterrupted one.
+    """
+
+    def __init__(self, training: Training, trainee: Trainee, seed: int, checkpoint: Path | None = None) -> None:
+        self.training, self.trainee, self.seed, self.checkpoint = training, trainee, seed, checkpoint
+        self.parameters = dict(trainee.supernet.named_parameters())
+        self.optimizer = _optimizer(self.parameters, training)
+        self.history: list[float] = []
+        if checkpoint is not None and checkpoint.exists():
+            self._load(checkpoint)
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are trained."""
+        return len(self.history) >= self.training.epochs
+
+    def run(self, progress: Progress, name: str = "train", check: Callable[[], None] = lambda: None) -> None:
+        """Trains to the last epoch; `check` may raise after an epoch, when its checkpoint is written."""
+        if self.done:
+            return
+        with progress.phase(name, total=self.training.epochs, done=len(self.history)) as phase:
+            while not self.done:
+                self.history.append(self._epoch(len(self.history)))
+                if self.checkpoint is not None:
+                    self._save(self.checkpoint)
+                phase.advance(note=f"loss {self.history[-1]:.3f}")
+                check()
+
+    def _epoch(self, epoch: int) -> float:
+        """One pass over the training images; returns the mean loss of the first, largest network."""
+        losses = []
+        batches = self.trainee.task.train_batches(self.seed, epoch, self.training.batch_size)
+        for step, batch in enumerate(batches):
+            rng = np.random.default_rng((self.seed, epoch, step))
+            self.optimizer.zero_grad()
+            step_losses = []
+            for loss in self.training.losses(self.trainee, batch, rng):
+                loss.backward()
+                step_losses.append(loss.item())
+            self._update(epoch, step)
+            losses.append(step_losses[0])
+        return float(np.mean(losses))
+
+    def _update(self, epoch: int, step: int) -> None:
+        """One step of the optimizer at the schedule's learning rate."""
+        steps = self.trainee.task.steps(self.training.batch_size)
+        rate = self.training.learning_rate * schedule(
+            (epoch * steps + step + 1) / (self.training.epochs * steps), self.training.warmup
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        nn.utils.clip_grad_norm_(self.parameters.values(), self.training.clip, error_if_nonfinite=True)
+        self.optimizer.step()
+
+    def _save(self, path: Path) -> None:
+        """Weights and optimizer state, atomically."""
+        tensors = {f"weight.{name}": parameter.detach() for name, parameter in self.parameters.items()}
+        for name, parameter in self.parameters.items():
+            state = self.optimizer.state.get(parameter, {})
+            tensors |= {f"{key}.{name}": value for key, value in state.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, save(tensors, metadata={"history": json.dumps(self.history), "seed": str(self.seed)}))
+
+    def _load(self, path: Path) -> None:
+        """Restores what `_save` wrote."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                self.history = json.loads(file.metadata()["history"])
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error}); delete it to train again") from error
+        if {name.partition(".")[2] for name in tensors} != self.parameters.keys():
+            raise CheckpointError(f"{path}: belongs to another search space; delete it to train again")
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"weight.{name}"])
+                state: dict[str, Tensor] = {key: tensors[f"{key}.{name}"] for key in (*_MOMENTS, "step") if f"{key}.{name}" in tensors}
+                if state:
+                    self.optimizer.state[parameter] = state
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, arXiv:1608.03983, equation 5).
+
+    Args:
+        progress: share of all steps, in (0, 1].
+        warmup: share of the steps that warm up.
+    """
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.AdamW:
+    """AdamW, without weight decay on vectors (biases and normalization)."""
+    matrices = [parameter for parameter in parameters.values() if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters.values() if parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate, foreach=True)
