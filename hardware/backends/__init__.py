@@ -1,0 +1,1 @@
+"""Runtimes that networks are measured in, one file each."""

@@ -1,0 +1,28 @@
+"""Tiny experiments that the tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TINY = """
+task: {kind: classification, data: {kind: digits, calibration: 64}}
+space:
+  kind: metaformer
+  stem: {patch: {choice: [2, 4]}, width: 4}
+  stages:
+    - depth: {choice: [1, 2]}
+      block:
+        mixer: {choice: [{kind: depthwise, kernel: {choice: [3, 5]}}, {kind: pooling}]}
+        channel_mixer: {kind: mlp, ratio: {choice: [1.0, 2.0]}}
+hardware: {kind: roofline}
+training: {kind: sandwich, epochs: 2, batch_size: 256, random: 1}
+strategy: {kind: nsga2, evaluations: 12, population: 6}
+finalize: {models: 2}
+"""
+
+
+def written(folder: Path, text: str = TINY) -> Path:
+    """The text as a configuration file."""
+    path = folder / "tiny.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
