@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tabulated import judge, problem
+from tests.nas.tabulated import judge, problem
 
 from nas import pareto
 from nas.archive import Archive, ArchiveError, ResumeRefused, Trial

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from tabulated import FakeSpace, costs, problem
+from tests.nas.tabulated import FakeSpace, costs, problem
 
 from nas.problem import InfeasibleError, Problem
 

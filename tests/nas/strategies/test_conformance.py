@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tabulated import FakeSpace, costs, judge, problem, search
+from tests.nas.tabulated import FakeSpace, costs, judge, problem, search
 
 from nas.archive import Archive, Trial
 from nas.problem import InfeasibleError, Problem

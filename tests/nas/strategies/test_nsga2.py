@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tabulated import problem, search
+from tests.nas.tabulated import problem, search
 
 from nas.strategies.nsga2 import Nsga2, rank, tournament
 from nas.strategies.random import Random

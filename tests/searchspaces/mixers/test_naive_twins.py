@@ -164,7 +164,7 @@ CASES: list[tuple[TokenMixer, Twin, tuple[int, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=str)
+@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_value_and_gradients_equal_the_naive_twin(part: TokenMixer, twin: Twin, shape: tuple[int, ...]) -> None:
     module, x = part.build(shape), torch.randn(2, *shape, requires_grad=True)
     value, expected = module(x), twin(part, module, x)
