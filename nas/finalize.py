@@ -13,8 +13,8 @@ import torch
 
 from nas.archive import Trial
 from nas.config import Finalize
+from nas.export._bundle import read_bundle, write_bundle
 from nas.export._role import Deployable
-from nas.export.bundle import write_bundle
 from nas.files import write_atomic
 from nas.training._fit import Fit
 from nas.training._role import Trainee
@@ -25,9 +25,6 @@ from searchspaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from nas.run import Run
-
-RESULT = "measurements.json"
-
 
 def finalize(run: Run) -> list[dict[str, Any]]:
     """Exports what `finalize.models` allows of the front and writes `front.json` and `front.csv`.
@@ -56,12 +53,11 @@ def spread(front: list[Trial], run: Run, most: int) -> list[Trial]:
 
 def exported(run: Run, trial: Trial, folder: Path, formats: list[str] | None = None) -> dict[str, Any]:
     """The bundle of one architecture in its folder, written unless it is there."""
-    if (folder / "MANIFEST.json").exists() and formats is None:
-        found: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return found
+    known = read_bundle(folder) if formats is None else None
+    if known is not None:
+        return known
     architecture = Architecture.parse(trial.architecture)
     state = trained(run, architecture)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     model = Deployable(architecture, state, run.task, run.experiment.hardware, trial.values)
     return write_bundle(model, folder, formats)
 
