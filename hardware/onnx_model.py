@@ -50,7 +50,7 @@ def export_onnx(module: nn.Module, shape: Shape, path: Path, *, batch_size: int 
     example = torch.zeros(batch_size or 2, *shape)
     dynamic = None if batch_size else ({0: torch.export.Dim("batch")},)
     model = _export(module, (example,), dynamic, names=[_INPUT, _OUTPUT])
-    save(_with_distinct_names(model), path)
+    save(_without_traces(_with_distinct_names(model)), path)
 
 
 def export_blocks(modules: Sequence[tuple[nn.Module, Shape]], batch_size: int = 1) -> list[Exported]:
@@ -192,6 +192,17 @@ def _with_distinct_names(model: ModelProto) -> ModelProto:
     for number, node in enumerate(model.graph.node):
         node.name = node.name if node.name and node.name not in seen else f"{node.op_type}_{number}"
         seen.add(node.name)
+    return model
+
+
+def _without_traces(model: ModelProto) -> ModelProto:
+    """The model without the exporter's notes on where in which source file each node was made; scopes stay."""
+    for node in model.graph.node:
+        kept = [note for note in node.metadata_props if note.key == _SCOPES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
     return model
 
 

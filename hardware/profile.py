@@ -170,27 +170,28 @@ def profile(
         progress: called with (done, total) of the chains that are still to be measured.
         input_shape: of the networks, where it is not that of one of the blocks.
     """
-    wanted = {subject for placed in placements for subject in subjects(backend, placed)}
-    wanted |= {
-        Subject(None, shape, 0) for shape in ([input_shape] if input_shape else [p.shape for p in placements[:1]])
-    }
-    key = backend.key()
+    key, every = backend.key(), wanted(backend, placements, input_shape)
     known = store.get(key)
-    missing = [subject for subject in wanted if subject.text not in known or known[subject.text].state in _PASSING]
+    missing = unknown(every, known)
     for done, batch in _batches(missing):
         found = _measure(
             backend, batch, settings or TimingSettings(), _shifted(progress, done, len(missing), len(batch))
         )
         store.put(key, found)
         known.update(found)
-    return Profile(backend, {subject: known[subject.text] for subject in wanted})
+    return Profile(backend, {subject: known[subject.text] for subject in every})
 
 
-def _wanted(backend: Backend, placements: Sequence[Placed], input_shape: Shape | None) -> set[Subject]:
+def wanted(backend: Backend, placements: Sequence[Placed], input_shape: Shape | None = None) -> set[Subject]:
     """All chains that the contributions and the overhead are computed from."""
     first = [placed.shape for placed in placements[:1]]
     empty = {Subject(None, shape, 0) for shape in ([input_shape] if input_shape else first)}
     return empty | {subject for placed in placements for subject in subjects(backend, placed)}
+
+
+def unknown(every: Iterable[Subject], known: Mapping[str, Measurement]) -> list[Subject]:
+    """Those that a table lacks, or that failed for a reason that may pass."""
+    return [subject for subject in every if subject.text not in known or known[subject.text].state in _PASSING]
 
 
 def _batches(missing: Iterable[Subject]) -> Iterator[tuple[int, list[Subject]]]:

@@ -20,7 +20,9 @@ app = typer.Typer(
 
 Config = Annotated[Path, typer.Argument(help="The experiment's YAML file.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
-Overrides = Annotated[list[str], typer.Option("--set", metavar="a.b=c", help="Replace a value of the file; repeatable.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="a.b=c", help="Replace a value of the file; repeatable.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
 
@@ -99,7 +101,9 @@ def report(run: RunFolder) -> None:
 def export(
     run: RunFolder,
     architecture: Annotated[str, typer.Option(help="Id of an architecture of the run's archive.")],
-    format: Annotated[list[str] | None, typer.Option(help="One of `nas list export`; all by default; repeatable.")] = None,
+    format: Annotated[
+        list[str] | None, typer.Option(help="One of `nas list export`; all by default; repeatable.")
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="The folder to write; the run's exports/ID by default.")] = None,
 ) -> None:
     """Export one architecture of a run, and print the folder."""
@@ -109,7 +113,9 @@ def export(
 
 
 @app.command("list")
-def list_parts(role: Annotated[str | None, typer.Argument(help="One role only.")] = None, as_json: Json = False) -> None:
+def list_parts(
+    role: Annotated[str | None, typer.Argument(help="One role only.")] = None, as_json: Json = False
+) -> None:
     """List every part there is, by role."""
     with descriptions_only():
         from nas import catalogue
@@ -118,7 +124,9 @@ def list_parts(role: Annotated[str | None, typer.Argument(help="One role only.")
         if role is not None and role not in roles:
             from searchspaces.registry import did_you_mean
 
-            raise typer.BadParameter(f"no role is called {role}{did_you_mean(role, roles)}; there are: {', '.join(roles)}")
+            raise typer.BadParameter(
+                f"no role is called {role}{did_you_mean(role, roles)}; there are: {', '.join(roles)}"
+            )
         chosen = {name: found for name, found in roles.items() if role in (None, name)}
         rows: dict[str, dict[str, str]] = {
             name: {kind: part.summary() for kind, part in catalogue.parts(found)} for name, found in chosen.items()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware.profile import subjects
+from hardware.profile import unknown, wanted
 from hardware.store import LatencyStore
 from nas import folders
 from nas.config import ConfigurationError, experiment, read
@@ -56,11 +56,11 @@ def search(config: Path, overrides: Sequence[str], placing: Placing, as_json: bo
 def plan(config: Path, overrides: Sequence[str]) -> str:
     """What a search would do, in a few lines; nothing is written."""
     run = Run(read(config, overrides), Path(), progress())
-    chains = {subject.text for unit in run.placements.units for subject in subjects(run.experiment.hardware, unit)}
-    known: set[str] = set()
+    chains = wanted(run.experiment.hardware, run.placements.units, run.space.input_shape)
+    missing = list(chains)
     if folders.latency_table().exists():
         with LatencyStore(folders.latency_table()) as store:
-            known = set(store.get(run.experiment.hardware.key()))
+            missing = unknown(chains, store.get(run.experiment.hardware.key()))
     task, strategy = run.task, run.experiment.strategy
     weights = sum(parameter.numel() for parameter in run.trainee.supernet.parameters())
     return "\n".join(
@@ -68,7 +68,7 @@ def plan(config: Path, overrides: Sequence[str]) -> str:
             f"task      {len(task.splits.train):,} training, {len(task.splits.validation):,} validation, "
             f"{len(task.splits.test):,} test images of {task.signature()[0]}",
             f"space     {len(run.space.decisions)} decisions, {run.space.count:,} architectures, {weights:,} weights",
-            f"profile   {len(chains - known):,} chains of blocks to measure, {len(chains & known):,} known",
+            f"profile   {len(missing):,} chains of blocks to measure, {len(chains) - len(missing):,} known",
             f"training  {run.experiment.training.epochs} epochs, {run.experiment.training.kind()}",
             f"search    {strategy.evaluations:,} evaluations, {strategy.kind()}",
             f"export    at most {run.experiment.finalize.models} architectures",
@@ -81,13 +81,15 @@ def profile(config: Path, overrides: Sequence[str], as_json: bool) -> str:
     run = Run(read(config, overrides), Path(), progress())
     found, units = run.profile, run.placements.units
     failed = found.failures(units)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"block": unit.part.describe(), "shape": unit.shape, "latency_ms": found.contribution_ms(unit)}
         for unit in units
         if unit not in failed
     ]
     rows.sort(key=lambda row: -row["latency_ms"])
-    failures = [{"block": u.part.describe(), "shape": u.shape, "state": m.state, "reason": m.reason} for u, m in failed.items()]
+    failures: list[dict[str, Any]] = [
+        {"block": u.part.describe(), "shape": u.shape, "state": m.state, "reason": m.reason} for u, m in failed.items()
+    ]
     overhead = found.overhead_ms(run.space.input_shape)
     if as_json:
         return json.dumps({"overhead_ms": overhead, "blocks": rows, "failures": failures}, indent=1)

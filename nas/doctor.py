@@ -27,7 +27,13 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The findings for people."""
     device = [f"{name:<20} {_shown(value)}" for name, value in found["device"].items() if value not in ("", ())]
     backends = [f"{kind:<20} {_verdict(state)}" for kind, state in found["backends"].items()]
-    return ["device", *_indented(device), "backends", *_indented(backends), f"latency table        {found['latency_table']}"]
+    return [
+        "device",
+        *_indented(device),
+        "backends",
+        *_indented(backends),
+        f"latency table        {found['latency_table']}",
+    ]
 
 
 def _try(kind: str) -> dict[str, Any]:

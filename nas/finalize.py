@@ -26,6 +26,7 @@ from searchspaces.space import SearchSpace
 if TYPE_CHECKING:
     from nas.run import Run
 
+
 def finalize(run: Run) -> list[dict[str, Any]]:
     """Exports what `finalize.models` allows of the front and writes `front.json` and `front.csv`.
 

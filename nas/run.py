@@ -15,14 +15,14 @@ import numpy as np
 import torch
 import yaml
 
-from hardware.profile import Profile, profile, subjects
+from hardware.profile import Profile, profile, unknown, wanted
 from hardware.store import LatencyStore
 from nas import folders
 from nas.archive import Archive, Trial
 from nas.config import Experiment
 from nas.evaluator import CostTables, Evaluator
 from nas.files import write_atomic
-from nas.problem import Problem
+from nas.problem import Direction, Problem
 from nas.progress import Progress
 from nas.training._fit import Fit
 from nas.training._role import Trainee
@@ -97,7 +97,11 @@ class Run:
     @cached_property
     def problem(self) -> Problem:
         """Objectives and bounds over the space."""
-        return Problem(self.space, self.experiment.objectives, self.experiment.constraints, self.costs)
+        objectives, constraints = (
+            dict[str, Direction](self.experiment.objectives),
+            dict[str, float](self.experiment.constraints),
+        )
+        return Problem(self.space, objectives, constraints, self.costs)
 
     @cached_property
     def trainee(self) -> Trainee:
@@ -161,10 +165,10 @@ class Run:
 
 def measure(experiment: Experiment, placements: Placements, store: LatencyStore, progress: Progress) -> Profile:
     """The profile of a space on the experiment's backend."""
-    backend = experiment.hardware
-    total = len({subject.text for unit in placements.units for subject in subjects(backend, unit)})
-    known = len(store.get(backend.key()))
-    with progress.phase("profile", total=None if known else total) as phase:
+    backend, shape = experiment.hardware, placements.space.input_shape
+    every = wanted(backend, placements.units, shape)
+    missing = len(unknown(every, store.get(backend.key())))
+    with progress.phase("profile", total=len(every), done=len(every) - missing) as phase:
         before = 0
 
         def advance(done: int, of: int) -> None:
@@ -172,4 +176,4 @@ def measure(experiment: Experiment, placements: Placements, store: LatencyStore,
             phase.advance(done - before)
             before = done
 
-        return profile(placements.units, backend, store, progress=advance)
+        return profile(placements.units, backend, store, progress=advance, input_shape=shape)

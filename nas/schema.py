@@ -23,7 +23,12 @@ def schema() -> Schema:
     writer = _Writer()
     root = writer.part(Experiment, open=False)
     root["required"] = [name for name in root["required"] if name != "kind"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nas", **root, "$defs": writer.definitions}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "nas",
+        **root,
+        "$defs": writer.definitions,
+    }
 
 
 class _Writer:

@@ -28,6 +28,7 @@ def front_table(front: list[dict[str, Any]], folder: Path) -> str:
 
 def _cells(entry: dict[str, Any]) -> list[str]:
     """The cells of one architecture."""
+
     def percent(share: float | None) -> str:
         return "" if share is None else f"{100 * share:.2f} %"
 

@@ -187,3 +187,8 @@ def test_the_exporter_makes_no_noise(
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
     assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_an_exported_file_names_no_source_file(tmp_path: Path) -> None:
+    export_onnx(nn.Conv2d(2, 3, 3), (2, 5, 5), tmp_path / "model.onnx")
+    assert b".py" not in (tmp_path / "model.onnx").read_bytes()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.nas.tabulated import judge, problem
 
 from nas import pareto
 from nas.archive import Archive, ArchiveError, ResumeRefused, Trial
+from tests.nas.tabulated import judge, problem
 
 FINGERPRINT = json.dumps({"seed": 1, "strategy": {"kind": "nsga2", "population": 20}, "list": [1, 2]})
 

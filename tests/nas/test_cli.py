@@ -38,7 +38,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         ("epochs: 2,", "epochs: 2, epochs: 3,", ":12: "),
         ("{kind: digits, calibration: 64}", "{kind: npz, file: missing.npz}", "missing.npz"),
         ("hardware: {kind: roofline}", "hardware: {kind: roofline}\nobjectives: {eror: minimize}", ":12: objectives"),
-        ("hardware: {kind: roofline}", "hardware: {kind: roofline}\nobjectives: {}", ":12: objectives: name at least one"),
+        (
+            "hardware: {kind: roofline}",
+            "hardware: {kind: roofline}\nobjectives: {}",
+            ":12: objectives: name at least one",
+        ),
     ],
 )
 def test_wrong_configurations_end_with_code_2_and_one_line_each(
@@ -55,7 +59,9 @@ def test_wrong_configurations_end_with_code_2_and_one_line_each(
 def test_all_faults_are_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = TINY.replace("epochs: 2", "epochs: -2").replace("kind: pooling", "kind: poling").replace("width: 4", "wdth: 4")
+    text = (
+        TINY.replace("epochs: 2", "epochs: -2").replace("kind: pooling", "kind: poling").replace("width: 4", "wdth: 4")
+    )
     assert run(monkeypatch, "validate", written(tmp_path, text)) == 2
     errors = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in errors] == [
@@ -129,7 +135,9 @@ def test_the_schema_of_the_examples_is_the_printed_one(
 ) -> None:
     assert run(monkeypatch, "schema") == 0
     printed = capsys.readouterr().out
-    assert printed == (EXAMPLES[0].parent / "schema.json").read_text(encoding="utf-8"), "run: nas schema > examples/schema.json"
+    assert printed == (EXAMPLES[0].parent / "schema.json").read_text(encoding="utf-8"), (
+        "run: nas schema > examples/schema.json"
+    )
 
 
 @pytest.mark.parametrize("wrong", ["trainin: {}", "strategy: {kind: nsga, evaluations: 3}", "space: {kind: chain}"])
@@ -147,9 +155,7 @@ def test_the_starter_is_valid(
     assert run(monkeypatch, "validate", written(tmp_path, capsys.readouterr().out)) == 0
 
 
-def test_list_shows_every_part_with_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_list_shows_every_part_with_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "list", "--json") == 0
     roles = json.loads(capsys.readouterr().out)
     assert {"mixers", "backends", "strategies", "training", "tasks", "data", "networks"} <= roles.keys()
@@ -186,8 +192,11 @@ def test_profile_prints_each_block_once(
 @pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["validate"]], ids=lambda arguments: arguments[0])
 def test_quick_commands_never_import_torch(arguments: list[str], tmp_path: Path) -> None:
     extra = [str(written(tmp_path))] if arguments == ["validate"] else []
-    code = f"import sys; sys.argv = ['nas', *{arguments + extra!r}]\nfrom nas.cli import main\ntry:\n    main()\nfinally:\n"
-    code += "    assert not {'torch', 'onnxruntime', 'ray', 'sklearn', 'plotly'} & set(sys.modules), sorted(sys.modules)"
+    code = f"import sys; sys.argv = ['nas', *{arguments + extra!r}]\n"
+    code += "from nas.cli import main\ntry:\n    main()\nfinally:\n"
+    code += (
+        "    assert not {'torch', 'onnxruntime', 'ray', 'sklearn', 'plotly'} & set(sys.modules), sorted(sys.modules)"
+    )
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

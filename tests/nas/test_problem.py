@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from tests.nas.tabulated import FakeSpace, costs, problem
 
 from nas.problem import InfeasibleError, Problem
+from tests.nas.tabulated import FakeSpace, costs, problem
 
 
 def test_maximized_objectives_change_their_sign() -> None:

@@ -48,7 +48,9 @@ def test_attention_counts_its_products() -> None:
     assert cost(part, (C, H, W)).macs == projections + 2 * heads * tokens * tokens * width
 
 
-@pytest.mark.parametrize("part", [InvertedBottleneck(width=8, stride=2), TokenMixing(mixer=Depthwise(kernel=5))], ids=str)
+@pytest.mark.parametrize(
+    "part", [InvertedBottleneck(width=8, stride=2), TokenMixing(mixer=Depthwise(kernel=5))], ids=str
+)
 def test_macs_equal_torchs_counter_on_real_tensors(part: Block) -> None:
     with FlopCounterMode(display=False) as counter:
         part.build((C, H, W)).eval()(torch.randn(1, C, H, W))

@@ -27,7 +27,9 @@ def faults(expected: Any, data: Any, open: bool = False) -> list[str]:
 
 
 def test_a_decided_part_is_read() -> None:
-    assert parse(TokenMixer, {"kind": "depthwise", "kernel": 5, "dilation": [1, 2]}) == Depthwise(kernel=5, dilation=(1, 2))
+    assert parse(TokenMixer, {"kind": "depthwise", "kernel": 5, "dilation": [1, 2]}) == Depthwise(
+        kernel=5, dilation=(1, 2)
+    )
 
 
 def test_a_choice_stands_where_a_value_would() -> None:
@@ -99,7 +101,9 @@ def test_rules_across_fields_are_told() -> None:
     data = {"kind": "tests.searchspaces.parts:Even", "a": 1, "b": 2}
     assert faults(Block, data) == ["(top level): a + b must be even"]
     data = {"kind": "tests.searchspaces.parts:Even", "a": choice(1, 3), "b": 2}
-    assert faults(Block, data, open=True) == ["(top level): no combination of these choices is valid: a + b must be even"]
+    assert faults(Block, data, open=True) == [
+        "(top level): no combination of these choices is valid: a + b must be even"
+    ]
 
 
 @pytest.mark.parametrize("kind", kinds(TokenMixer))
@@ -132,6 +136,8 @@ def test_descriptions_are_the_same_without_the_heavy_libraries() -> None:
     from searchspaces.choice import describe_open
 
     texts = list(FAMILIES.values())
-    done = subprocess.run([sys.executable, "-c", READ], input=json.dumps(texts), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", READ], input=json.dumps(texts), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [describe_open(parse(Network, data, open=True)) for data in texts]

@@ -117,9 +117,14 @@ def test_uniform_sampling_over_options_would_not_be_uniform() -> None:
 
 def test_rules_across_fields_leave_only_valid_forms() -> None:
     found = space(
-        {"kind": "chain", "blocks": [{"kind": "tests.searchspaces.parts:Even", "a": choice(1, 2, 3), "b": choice(1, 2)}]}
+        {
+            "kind": "chain",
+            "blocks": [{"kind": "tests.searchspaces.parts:Even", "a": choice(1, 2, 3), "b": choice(1, 2)}],
+        }
     )
-    forms = {(block.a, block.b) for architecture in map(found.decode, rows(found, 0, 200)) for block in architecture.layers}
+    forms = {
+        (block.a, block.b) for architecture in map(found.decode, rows(found, 0, 200)) for block in architecture.layers
+    }
     assert found.count == 3 and forms == {(1, 1), (2, 2), (3, 1)}
 
 

@@ -70,7 +70,9 @@ def test_subnet_equals_standalone_in_value_and_gradient(family: str, training: b
                 expected = gradients[f"{index}.{name}"]
                 assert expected is not None
                 scale = max(1.0, expected.abs().max().item())
-                torch.testing.assert_close(take(role, whole.grad), expected, rtol=0, atol=10 * TOLERANCES[dtype] * scale)
+                torch.testing.assert_close(
+                    take(role, whole.grad), expected, rtol=0, atol=10 * TOLERANCES[dtype] * scale
+                )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -144,7 +146,7 @@ def test_specialized_supernet_starts_from_the_slices_and_is_its_own() -> None:
 
 
 def test_every_parameter_is_as_large_as_its_largest_use() -> None:
-    found, placements = opened("metaformer")
+    found, _ = opened("metaformer")
     shared = supernet("metaformer")
     rows = found.sample(np.random.default_rng(1), 300)
     used: dict[str, tuple[int, ...]] = {}
