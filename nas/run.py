@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -97,10 +97,8 @@ class Run:
     @cached_property
     def problem(self) -> Problem:
         """Objectives and bounds over the space."""
-        objectives, constraints = (
-            dict[str, Direction](self.experiment.objectives),
-            dict[str, float](self.experiment.constraints),
-        )
+        objectives = cast(dict[str, Direction], self.experiment.objectives)
+        constraints = cast(dict[str, float], self.experiment.constraints)
         return Problem(self.space, objectives, constraints, self.costs)
 
     @cached_property
