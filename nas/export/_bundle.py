@@ -1,0 +1,172 @@
+"""Bundle: the folder that a user gets for one trained architecture."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hardware.device import Device
+from hardware.measurement import MeasurementError
+from hardware.timing import FINAL, TimingSettings
+from nas.export._card import card
+from nas.export._latency import deployed_file, integer_gain
+from nas.export._manifest import faults, write_manifest
+from nas.export._role import Deployable, Format
+from nas.export._staging import staged
+from nas.export._verification import Verification, verify
+from nas.files import write_atomic
+from searchspaces.cost import architecture_cost
+from searchspaces.registry import kinds, resolve
+
+CONFIG, MEASUREMENTS, CARD = "config.json", "measurements.json", "README.md"
+_PACKAGES = ("hardware-nas", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
+
+
+def write_bundle(
+    model: Deployable, folder: Path, formats: Sequence[str] | None = None, settings: TimingSettings = FINAL
+) -> dict[str, Any]:
+    """Writes, verifies and measures the files of a trained architecture; returns what `measurements.json` holds.
+
+    The folder appears whole, its manifest inside, or not at all; an older bundle at its place is replaced. A format
+    that refuses the network is left out, with its reason under `left_out`.
+
+    Args:
+        model: what to write.
+        folder: the bundle's place; folders above it are made.
+        formats: kinds, all of them unless given.
+        settings: how long latencies are measured.
+
+    Raises:
+        ExportError: a file does not do what the network does.
+        UnknownKindError: there is no such format.
+        OSError: the place is not writable, or holds something that is not a bundle.
+    """
+    chosen = [resolve(Format, kind)() for kind in formats or kinds(Format)]
+    with staged(folder) as bundle:
+        written, left_out = _write_files(model, chosen, bundle)
+        verification = verify(model, written, bundle)
+        for name in verification.refused:
+            (bundle / name).unlink()
+        left_out |= verification.refused
+        written = [item for item in written if item.file not in left_out]
+        config = _config(model, written, left_out, bundle)
+        write_atomic(bundle / CONFIG, _json(config))
+        write_atomic(bundle / MEASUREMENTS, _json(_measurements(model, verification, left_out, bundle, settings)))
+        measurements = _read(bundle)
+        write_atomic(bundle / CARD, card(model, written, config, measurements))
+        write_manifest(bundle)
+    return measurements
+
+
+def read_bundle(folder: Path) -> dict[str, Any] | None:
+    """What `write_bundle` returned for a folder; None if it is not there, not whole, or changed since."""
+    return None if faults(folder) else _read(folder)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The measurements of a bundle."""
+    found: dict[str, Any] = json.loads((folder / MEASUREMENTS).read_text(encoding="utf-8"))
+    return found
+
+
+def _write_files(
+    model: Deployable, formats: Sequence[Format], bundle: Path
+) -> tuple[list[Format], dict[str, MeasurementError]]:
+    """The formats that apply and were written, and the reasons of those that refused, by file."""
+    written, left_out = [], {}
+    for item in formats:
+        try:
+            if item.write(model, bundle):
+                written.append(item)
+        except MeasurementError as error:
+            left_out[item.file] = error
+    return written, left_out
+
+
+def _config(
+    model: Deployable, written: Sequence[Format], left_out: dict[str, MeasurementError], bundle: Path
+) -> dict[str, Any]:
+    """What the network is and takes, without any measured number."""
+    standard = model.task.splits.standardization
+    return {
+        "id": model.architecture.id,
+        "architecture": model.architecture.describe(),
+        "input": {
+            "shape": list(model.architecture.input_shape),
+            "axes": "batch, channels, height, width",
+            "dtype": "float32",
+            "standardization": "(pixel * scale - mean) / std, per channel",
+            "scale": standard.scale,
+            "mean": list(standard.mean),
+            "std": list(standard.std),
+        },
+        "classes": list(model.task.splits.class_names),
+        "batch_sizes": {item.file: item.batch_size(bundle) or "any" for item in written if item.run},
+        "backend": model.backend.describe(),
+        "left_out": _reasons(left_out),
+        "versions": _versions(),
+    }
+
+
+def _measurements(
+    model: Deployable,
+    verification: Verification,
+    left_out: dict[str, MeasurementError],
+    bundle: Path,
+    settings: TimingSettings,
+) -> dict[str, Any]:
+    """Every number of the bundle: what the search believed, and what was found out on the files themselves."""
+    files = verification.files
+    deployed = deployed_file(model.backend, list(files))
+    cost = architecture_cost(model.architecture)
+    return {
+        "id": model.architecture.id,
+        "architecture": model.architecture.describe(),
+        "values": model.values,
+        "test_images": len(model.task.splits.test),
+        "accuracy_float32": verification.network.accuracy,
+        "accuracy_deployed": files[deployed].accuracy if deployed else None,
+        "deployed": deployed,
+        "accuracy": {name: found.accuracy for name, found in files.items()},
+        "differences": {name: {"absolute": f.absolute, "relative": f.relative} for name, f in files.items()},
+        **_latency(model, bundle, settings),
+        "integer_gain": integer_gain(model.backend, bundle, settings),
+        "device": Device.here().describe(),
+        "backend": model.backend.describe(),
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "bytes": {path.name: path.stat().st_size for path in sorted(bundle.glob("model.*"))},
+        "left_out": _reasons(left_out),
+    }
+
+
+def _latency(model: Deployable, bundle: Path, settings: TimingSettings) -> dict[str, Any]:
+    """The measurement of the exported files on the backend."""
+    found = asdict(model.backend.measure_export(bundle, settings))
+    names = ("latency_ms", "latency_ms_p10", "latency_ms_p90", "noise", "samples", "disturbed")
+    kept = {name: found[name] for name in names}
+    return {**kept, "latency_state": found["state"], "latency_reason": found["reason"]}
+
+
+def _reasons(left_out: dict[str, MeasurementError]) -> dict[str, dict[str, str]]:
+    return {name: {"state": error.state, "reason": error.reason} for name, error in left_out.items()}
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what wrote the files, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
