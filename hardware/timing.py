@@ -262,7 +262,6 @@ def _noise(values: np.ndarray) -> float:
 def _no_garbage_collection() -> Iterator[None]:
     """Keeps the collector from running inside a block."""
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

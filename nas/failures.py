@@ -14,8 +14,10 @@ def explain(error: Exception) -> tuple[str | None, int]:
     from nas.archive import ArchiveError, ResumeRefused
     from nas.config import ConfigurationError
     from nas.data._images import DataError
+    from nas.export._role import ExportError
     from nas.folders import RunFolderError
     from nas.problem import InfeasibleError
+    from nas.training._role import CheckpointError
 
     codes: list[tuple[type[Exception], int]] = [
         (ConfigurationError, 2),
@@ -26,11 +28,11 @@ def explain(error: Exception) -> tuple[str | None, int]:
         (ArchiveError, 1),
         (StoreError, 1),
         (MeasurementError, 1),
+        (CheckpointError, 1),
+        (ExportError, 1),
         (OSError, 1),
     ]
     for kind, code in codes:
         if isinstance(error, kind):
             return str(error), code
-    if type(error).__name__ == "CheckpointError":
-        return str(error), 1
     return None, 1

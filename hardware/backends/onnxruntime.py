@@ -82,6 +82,7 @@ class OnnxRuntime(Backend):
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
+        options.add_free_dimension_override_by_name("batch", self.batch_size)
         try:
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             (source,) = session.get_inputs()

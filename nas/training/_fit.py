@@ -15,13 +15,9 @@ from torch import Tensor, nn
 
 from nas.files import write_atomic
 from nas.progress import Progress
-from nas.training._role import Trainee, Training
+from nas.training._role import CheckpointError, Trainee, Training
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-class CheckpointError(Exception):
-    """A checkpoint that cannot be read, or belongs to other weights."""
 
 
 class Fit:
@@ -104,7 +100,9 @@ class Fit:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"weight.{name}"])
-                state: dict[str, Tensor] = {key: tensors[f"{key}.{name}"] for key in (*_MOMENTS, "step") if f"{key}.{name}" in tensors}
+                state: dict[str, Tensor] = {
+                    key: tensors[f"{key}.{name}"] for key in (*_MOMENTS, "step") if f"{key}.{name}" in tensors
+                }
                 if state:
                     self.optimizer.state[parameter] = state
 

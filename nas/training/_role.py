@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from searchspaces.supernet import Subnet, Supernet
 
 
+class CheckpointError(Exception):
+    """A checkpoint that cannot be read, or belongs to other weights."""
+
+
 @dataclass(frozen=True)
 class Trainee:
     """A supernet with what its training needs to know."""

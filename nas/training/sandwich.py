@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Sandwich(Training):
-    """Each step trains the largest, the smallest and random sub-networks (Yu and Huang, arXiv:1903.05134, sections 3.1, 3.2).
+    """Each step trains the largest, the smallest and random sub-networks (Yu and Huang, arXiv:1903.05134, section 3).
 
     The largest learns from the labels, the others from its predictions on the same batch (in-place distillation).
     """

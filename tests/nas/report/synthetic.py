@@ -76,8 +76,8 @@ def synthetic_run(
             values = believed(architecture, rng)
             archive.add(Trial(len(archive), architecture.id, genes, architecture.describe(), values))
         front = archive.front(problem)
-    chosen = [front[i] for i in np.unique(np.linspace(0, len(front) - 1, models).round().astype(int))]
-    write_front(folder, [entry(trial, rng) for trial in chosen])
+    picks = np.unique(np.linspace(0, len(front) - 1, models).round().astype(int)) if front else []
+    write_front(folder, [entry(front[pick], rng) for pick in picks])
     history = [2.3 * 0.8**epoch + 0.4 for epoch in range(12)]
     tensors = {"weight.x": np.zeros(1, dtype=np.float32)}
     save_file(tensors, folder / "checkpoints/supernet.safetensors", {"history": json.dumps(history)})
@@ -105,19 +105,26 @@ def entry(trial: Trial, rng: np.random.Generator) -> dict[str, Any]:
     accuracy = 1 - trial.values["error"] * float(rng.uniform(0.9, 1.2))
     integer = any(block.part.quantization.integer for block in Architecture.parse(trial.architecture).blocks())
     size = int(trial.values["parameters"] * 4 + 9000)
+    files = ["model.onnx", "model.pt2", "model.safetensors"] + ["model.int8.onnx"] * integer
+    speedup = float(rng.uniform(0.9, 1.6))
     return {
         "id": trial.architecture_id,
         "architecture": trial.architecture,
         "values": trial.values,
-        "test_accuracy": {"float32": accuracy + 0.001 * integer, "deployed": accuracy},
+        "test_images": 360,
+        "accuracy_float32": accuracy + 0.001 * integer,
+        "accuracy_deployed": accuracy,
+        "deployed": "model.int8.onnx" if integer else "model.onnx",
         "latency_ms": latency,
         "latency_ms_p10": latency * 0.97,
         "latency_ms_p90": latency * float(rng.uniform(1.02, 1.1)),
         "noise": 0.018,
-        "float32_latency_ms": latency * float(rng.uniform(0.9, 1.6)) if integer else None,
-        "int8_latency_ms": latency if integer else None,
-        "sizes": {"model.onnx": size, "model.safetensors": size - 4000}
-        | ({"model.int8.onnx": size // 3} if integer else {}),
+        "samples": 60,
+        "latency_state": "ok",
+        "latency_reason": "",
+        "integer_gain": {"float32_ms": latency * speedup, "int8_ms": latency, "speedup": speedup} if integer else None,
+        "bytes": {file: size // 3 if "int8" in file else size for file in files},
+        "left_out": {},
         "device": Device.here().describe(),
     }
 
