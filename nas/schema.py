@@ -39,7 +39,8 @@ class _Writer:
 
     def reference(self, part: type[Part], open: bool) -> Schema:
         """A reference to a part's or role's definition, which is made on first use."""
-        name = f"{part.__name__}{'.open' if open else ''}"
+        name = part.__name__ if is_role(part) else f"{part.__module__.rpartition('.')[2]}.{part.__name__}"
+        name += ".open" if open else ""
         if name not in self.definitions:
             self.definitions[name] = {}
             self.definitions[name] = self.role(part, open) if is_role(part) else self.part(part, open)
