@@ -69,7 +69,7 @@ def tabulated(experiment: Experiment) -> tuple[Problem, Placements]:
     space = SearchSpace.of(experiment.space, Signature(*experiment.task.load().signature()))
     placements = Placements(space)
     with LatencyStore(":memory:") as store:
-        found = profile(placements.units, experiment.hardware, store, input_shape=space.input_shape)
+        found = profile(placements.units, space.input_shape, experiment.hardware, store)
     costs = CostTables(placements, LatencyTable(placements, found))
     return Problem(space, dict.fromkeys(OBJECTIVES, "minimize"), {}, costs), placements
 

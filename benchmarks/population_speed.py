@@ -59,7 +59,7 @@ def operations(space: SearchSpace, experiment: Experiment, rows: int) -> dict[st
     first, second = space.sample(rng, rows), space.sample(rng, rows)
     placements = Placements(space)
     with LatencyStore(":memory:") as store:
-        found = profile(placements.units, experiment.hardware, store, input_shape=space.input_shape)
+        found = profile(placements.units, space.input_shape, experiment.hardware, store)
     costs = CostTables(placements, LatencyTable(placements, found))
     return {
         "sample": lambda: space.sample(rng, rows),

@@ -51,7 +51,7 @@ def known(backend: Backend, networks: list[Architecture], table: Path | str) -> 
     """The profile of the blocks of these networks, measured where the table lacks them."""
     blocks = [placement for network in networks for placement in network.blocks()]
     with LatencyStore(table) as store:
-        return profile(blocks, backend, store, input_shape=networks[0].input_shape)
+        return profile(blocks, networks[0].input_shape, backend, store)
 
 
 def compare(believed: Profile, networks: list[Architecture]) -> Iterator[dict[str, Any]]:

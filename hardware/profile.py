@@ -1,9 +1,11 @@
 """Profile: what each block of a search space adds to a network's latency on a backend, measured once and kept.
 
 The latency of a network is modelled as `overhead(input shape) + sum of the blocks' contributions`. The overhead is that
-of the empty network. A block that keeps its shape is measured within chains of equal blocks: the difference between a
-long and a short chain is the block among its like, without what a network pays once (the call, and the conversion of
-its input and output to the runtime's layout). Any other block is measured alone, less the overhead.
+of the empty network. A block is measured inside a small network: behind a pointwise convolution, the *frame*, as blocks
+stand behind others, so that it meets its input in the runtime's own layout. Its contribution is the latency of frame
+and blocks less that of the frame; a block that keeps its shape is measured as a chain of equal ones. What the frame and
+the conversions at both ends cost cancels, in each difference or along the sum. A block on the network's own input has
+no frame, and is compared with the empty network.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from hardware.store import LatencyStore
 from hardware.timing import TimingSettings
 from searchspaces.architecture import Architecture
 from searchspaces.blocks._role import Block
+from searchspaces.blocks.transition import Transition
 from searchspaces.part import Shape
 from searchspaces.quantization.none import NoQuantization
 
-LONG = 4
-"""Blocks in the long chain of a block that keeps its shape."""
+CHAIN = 4
+"""Blocks in the chain of a block that keeps its shape."""
 _BATCH = 64
 _PASSING = ("out_of_memory", "timeout")
 
@@ -49,17 +52,19 @@ P = TypeVar("P", bound=Placed)
 
 @dataclass(frozen=True)
 class Subject:
-    """What one row of the table measures: a chain of equal blocks; without a block the empty network."""
+    """What one row of the table measures: a chain of equal blocks, which may be empty, behind a frame or bare."""
 
     part: Block | None
     shape: Shape
     length: int
+    framed: bool
 
     @property
     def text(self) -> str:
         """The row's key: stable JSON."""
         part = None if self.part is None else self.part.describe()
-        return json.dumps({"part": part, "shape": self.shape, "chain": self.length}, sort_keys=True)
+        data = {"part": part, "shape": self.shape, "chain": self.length, "framed": self.framed}
+        return json.dumps(data, sort_keys=True)
 
     @property
     def plain(self) -> str:
@@ -70,7 +75,8 @@ class Subject:
     @property
     def architecture(self) -> Architecture:
         """The network to measure."""
-        return Architecture(self.shape, () if self.part is None else (self.part,) * self.length)
+        frame = (Transition(width=self.shape[0], stride=1),) if self.framed else ()
+        return Architecture(self.shape, frame + (() if self.part is None else (self.part,) * self.length))
 
 
 @dataclass(frozen=True)
@@ -79,19 +85,22 @@ class Profile:
 
     Attributes:
         backend: what measured them.
+        input_shape: of the networks that are to be predicted.
         measurements: by subject, failures among them.
     """
 
     backend: Backend
+    input_shape: Shape
     measurements: Mapping[Subject, Measurement]
 
-    def overhead_ms(self, shape: Shape) -> float:
+    @property
+    def overhead_ms(self) -> float:
         """The latency of the empty network: call, input and output.
 
         Raises:
             MeasurementError: it could not be measured.
         """
-        return self._milliseconds(None, shape, 0)
+        return self.measurements[Subject(None, self.input_shape, 0, framed=False)].milliseconds
 
     def contribution_ms(self, placed: Placed) -> float:
         """What a block adds to a network's latency, at least 0.
@@ -112,14 +121,13 @@ class Profile:
         Raises:
             MeasurementError: one of them could not be measured.
         """
-        blocks = architecture.blocks()
-        return self.overhead_ms(architecture.input_shape) + sum(map(self.contribution_ms, blocks))
+        return self.overhead_ms + sum(map(self.contribution_ms, architecture.blocks()))
 
     def failures(self, placed: Iterable[P]) -> dict[P, Measurement]:
         """The blocks that cannot be run, each with the reason."""
         found = {}
         for item in placed:
-            needed = (self.measurements[subject] for subject in subjects(self.backend, item))
+            needed = (self.measurements[subject] for subject in subjects(self.backend, item, self.input_shape))
             if failed := [measurement for measurement in needed if not measurement.ok]:
                 found[item] = failed[0]
         return found
@@ -132,30 +140,26 @@ class Profile:
 
     def _difference_ms(self, placed: Placed) -> float:
         """The contribution as measured, which noise may push below 0."""
-        part, shape = self.backend.deployed(placed.part), placed.shape
-        if part.output_shape(shape) != shape:
-            return self._milliseconds(part, shape, 1) - self.overhead_ms(shape)
-        return (self._milliseconds(part, shape, LONG) - self._milliseconds(part, shape, 1)) / (LONG - 1)
-
-    def _milliseconds(self, part: Block | None, shape: Shape, length: int) -> float:
-        return self.measurements[Subject(part, shape, length)].milliseconds
+        with_blocks, without = subjects(self.backend, placed, self.input_shape)
+        difference = self.measurements[with_blocks].milliseconds - self.measurements[without].milliseconds
+        return difference / with_blocks.length
 
 
-def subjects(backend: Backend, placed: Placed) -> list[Subject]:
-    """The chains that a block's contribution is computed from."""
+def subjects(backend: Backend, placed: Placed, input_shape: Shape) -> tuple[Subject, Subject]:
+    """The chain with a block and the one without, whose difference is the block's contribution."""
     part, shape = backend.deployed(placed.part), placed.shape
-    if part.output_shape(shape) == shape:
-        return [Subject(part, shape, LONG), Subject(part, shape, 1)]
-    return [Subject(part, shape, 1), Subject(None, shape, 0)]
+    framed = shape != input_shape
+    length = CHAIN if part.output_shape(shape) == shape else 1
+    return Subject(part, shape, length, framed), Subject(None, shape, 0, framed)
 
 
 def profile(
     placements: Sequence[Placed],
+    input_shape: Shape,
     backend: Backend,
     store: LatencyStore,
     settings: TimingSettings | None = None,
     progress: Progress | None = None,
-    input_shape: Shape | None = None,
 ) -> Profile:
     """Measures what the table lacks for these blocks, and returns what it then holds for them.
 
@@ -164,11 +168,11 @@ def profile(
 
     Args:
         placements: blocks with their input shapes; repetitions cost nothing.
+        input_shape: of the networks that are to be predicted.
         backend: what measures.
         store: the table.
         settings: time for each chain.
         progress: called with (done, total) of the chains that are still to be measured.
-        input_shape: of the networks, where it is not that of one of the blocks.
     """
     key, every = backend.key(), wanted(backend, placements, input_shape)
     known = store.get(key)
@@ -179,14 +183,33 @@ def profile(
         )
         store.put(key, found)
         known.update(found)
-    return Profile(backend, {subject: known[subject.text] for subject in every})
+    return Profile(backend, input_shape, {subject: known[subject.text] for subject in every})
 
 
-def wanted(backend: Backend, placements: Sequence[Placed], input_shape: Shape | None = None) -> set[Subject]:
+def measured_networks(
+    architectures: Sequence[Architecture],
+    backend: Backend,
+    store: LatencyStore,
+    settings: TimingSettings | None = None,
+    progress: Progress | None = None,
+) -> list[Measurement]:
+    """The measurement of whole networks, in their order; what the table holds is not measured again."""
+    key = backend.key()
+    known = store.get(key)
+    texts = [json.dumps({"network": architecture.describe()}, sort_keys=True) for architecture in architectures]
+    missing = {text: architecture for text, architecture in zip(texts, architectures, strict=True) if text not in known}
+    if missing:
+        jobs = [Workload(architecture) for architecture in missing.values()]
+        found = dict(zip(missing, backend.measure(jobs, settings or TimingSettings(), progress), strict=True))
+        store.put(key, found)
+        known.update(found)
+    return [known[text] for text in texts]
+
+
+def wanted(backend: Backend, placements: Iterable[Placed], input_shape: Shape) -> set[Subject]:
     """All chains that the contributions and the overhead are computed from."""
-    first = [placed.shape for placed in placements[:1]]
-    empty = {Subject(None, shape, 0) for shape in ([input_shape] if input_shape else first)}
-    return empty | {subject for placed in placements for subject in subjects(backend, placed)}
+    empty = Subject(None, input_shape, 0, framed=False)
+    return {empty, *(subject for placed in placements for subject in subjects(backend, placed, input_shape))}
 
 
 def unknown(every: Iterable[Subject], known: Mapping[str, Measurement]) -> list[Subject]:

@@ -90,7 +90,7 @@ def profile(config: Path, overrides: Sequence[str], as_json: bool) -> str:
     failures: list[dict[str, Any]] = [
         {"block": u.part.describe(), "shape": u.shape, "state": m.state, "reason": m.reason} for u, m in failed.items()
     ]
-    overhead = found.overhead_ms(run.space.input_shape)
+    overhead = found.overhead_ms
     if as_json:
         return json.dumps({"overhead_ms": overhead, "blocks": rows, "failures": failures}, indent=1)
     lines = [f"{row['latency_ms']:9.4f} ms  {row['shape']}  {_brief(row['block'])}" for row in rows]

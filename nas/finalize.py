@@ -91,7 +91,9 @@ def fine_tuning(run: Run, settings: Finalize) -> Sandwich:
 def write_front(folder: Path, front: list[dict[str, Any]]) -> None:
     """`front.json`, and the plain values of it as `front.csv`."""
     write_atomic(folder / "front.json", json.dumps(front, indent=1))
-    rows = [{key: value for key, value in flat(entry).items() if not isinstance(value, list | tuple)} for entry in front]
+    rows = [
+        {key: value for key, value in flat(entry).items() if not isinstance(value, list | tuple)} for entry in front
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import yaml
 
-from hardware.profile import Profile, profile, unknown, wanted
+from hardware.profile import Profile, measured_networks, profile, unknown, wanted
 from hardware.store import LatencyStore
 from nas import folders
 from nas.archive import Archive, Trial
@@ -23,7 +23,7 @@ from nas.config import Experiment
 from nas.evaluator import CostTables, Evaluator
 from nas.files import write_atomic
 from nas.problem import Direction, Problem
-from nas.progress import Progress
+from nas.progress import Phase, Progress
 from nas.training._fit import Fit
 from nas.training._role import Trainee
 from predictors.latency_table import LatencyTable
@@ -35,6 +35,8 @@ from searchspaces.supernet import Supernet
 if TYPE_CHECKING:
     from nas.tasks._loaded import LoadedTask
 
+WHOLE_NETWORKS = 8
+"""Random networks that are measured whole, to learn what the sum of their blocks misses."""
 PACKAGES = ("hardware-nas", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
 
 
@@ -87,12 +89,23 @@ class Run:
     def profile(self) -> Profile:
         """The latencies of the space's blocks, measured where the user's table lacks them."""
         with LatencyStore(folders.latency_table()) as store:
-            return measure(self.experiment, self.placements, store, self.progress)
+            return self.measured(store)
+
+    @cached_property
+    def latency(self) -> LatencyTable:
+        """The latency of every architecture: the profile, scaled to a few whole networks."""
+        table = LatencyTable(self.placements, self.profile)
+        rows = self.space.sample(np.random.default_rng(0), WHOLE_NETWORKS)
+        networks = [self.space.decode(row) for row in rows]
+        with LatencyStore(folders.latency_table()) as store, self.progress.phase("calibrate", len(rows)) as phase:
+            measurements = measured_networks(networks, self.experiment.hardware, store, progress=Advance(phase))
+        table.fit(rows, measurements)
+        return table
 
     @cached_property
     def costs(self) -> CostTables:
         """Costs of whole populations."""
-        return CostTables(self.placements, LatencyTable(self.placements, self.profile))
+        return CostTables(self.placements, self.latency)
 
     @cached_property
     def problem(self) -> Problem:
@@ -106,6 +119,14 @@ class Run:
         """The shared weights, freshly initialized from the seed."""
         torch.manual_seed(self.experiment.seed)
         return Trainee(Supernet(self.placements), self.placements, self.task)
+
+    def measured(self, store: LatencyStore) -> Profile:
+        """The profile of the space on the experiment's backend."""
+        backend, shape, units = self.experiment.hardware, self.space.input_shape, self.placements.units
+        every = wanted(backend, units, shape)
+        missing = len(unknown(every, store.get(backend.key())))
+        with self.progress.phase("profile", total=len(every), done=len(every) - missing) as phase:
+            return profile(units, shape, backend, store, progress=Advance(phase))
 
     @property
     def fingerprint(self) -> str:
@@ -161,17 +182,13 @@ class Run:
         return Trial(number, architecture.id, genes, architecture.describe(), dict(evaluator.evaluate(row)))
 
 
-def measure(experiment: Experiment, placements: Placements, store: LatencyStore, progress: Progress) -> Profile:
-    """The profile of a space on the experiment's backend."""
-    backend, shape = experiment.hardware, placements.space.input_shape
-    every = wanted(backend, placements.units, shape)
-    missing = len(unknown(every, store.get(backend.key())))
-    with progress.phase("profile", total=len(every), done=len(every) - missing) as phase:
-        before = 0
+class Advance:
+    """Turns `(done, of)` of a measurement into steps of a phase."""
 
-        def advance(done: int, of: int) -> None:
-            nonlocal before
-            phase.advance(done - before)
-            before = done
+    def __init__(self, phase: Phase) -> None:
+        self.phase, self.done = phase, 0
 
-        return profile(placements.units, backend, store, progress=advance, input_shape=shape)
+    def __call__(self, done: int, of: int) -> None:
+        """Advances by what is newly done."""
+        self.phase.advance(done - self.done)
+        self.done = done

@@ -17,7 +17,7 @@ from hardware.backends._role import Backend, Progress, Workload
 from hardware.backends.roofline import Roofline
 from hardware.backends.torch_eager import TorchEager
 from hardware.measurement import Measurement, MeasurementError
-from hardware.profile import LONG, profile, subjects
+from hardware.profile import CHAIN, profile, subjects
 from hardware.store import LatencyStore, StoreError
 from hardware.timing import TimingSettings
 from searchspaces.architecture import Architecture
@@ -70,69 +70,77 @@ def store(tmp_path: Path) -> LatencyStore:
 
 
 def test_contributions_and_overhead_add_up_to_the_network(store: LatencyStore) -> None:
-    table = profile(PLACEMENTS, Roofline(), store)
+    table = profile(PLACEMENTS, INPUT, Roofline(), store)
     for architecture in (FLOAT, MIXED):
         expected = Roofline().estimate(architecture).milliseconds
         assert table.predict_ms(architecture) == pytest.approx(expected, rel=1e-12)
         contributions = table.contributions_ms(architecture.blocks())
         assert contributions.shape == (len(architecture.blocks()),)
-        assert contributions.sum() + table.overhead_ms(INPUT) == pytest.approx(expected, rel=1e-12)
+        assert contributions.sum() + table.overhead_ms == pytest.approx(expected, rel=1e-12)
 
 
 def test_each_distinct_chain_is_measured_once(store: LatencyStore) -> None:
-    table = profile(PLACEMENTS * 3, Counting(), store)
+    table = profile(PLACEMENTS * 3, INPUT, Counting(), store)
     assert len(MEASURED) == len(set(MEASURED)) == len(table.measurements)
 
 
 def test_a_second_profile_measures_nothing(store: LatencyStore, tmp_path: Path) -> None:
-    first = profile(PLACEMENTS, Counting(), store)
+    first = profile(PLACEMENTS, INPUT, Counting(), store)
     count = len(MEASURED)
     with LatencyStore(tmp_path / "table.sqlite") as again:
-        assert profile(PLACEMENTS, Counting(), again).measurements == first.measurements
+        assert profile(PLACEMENTS, INPUT, Counting(), again).measurements == first.measurements
     assert len(MEASURED) == count
 
 
 def test_another_device_key_shares_nothing(store: LatencyStore) -> None:
-    profile(PLACEMENTS, Counting(), store)
+    profile(PLACEMENTS, INPUT, Counting(), store)
     count = len(MEASURED)
-    profile(PLACEMENTS, Counting(threads=2), store)
+    profile(PLACEMENTS, INPUT, Counting(threads=2), store)
     assert len(MEASURED) == 2 * count
 
 
 def test_only_what_is_missing_is_measured(store: LatencyStore) -> None:
-    profile(PLACEMENTS[:3], Counting(), store)
+    profile(PLACEMENTS[:3], INPUT, Counting(), store)
     known = set(MEASURED)
     MEASURED.clear()
-    profile(PLACEMENTS, Counting(), store)
+    profile(PLACEMENTS, INPUT, Counting(), store)
     assert MEASURED
     assert not known & set(MEASURED)
 
 
 def test_integer_policies_that_are_deployed_alike_share_a_row(store: LatencyStore) -> None:
     parts = tuple(ChannelMixing(mixer=Mlp(), quantization=Integer(weight_bits=bits)) for bits in (2, 4, 8))
-    table = profile(Architecture((16, 4, 4), parts).blocks(), Counting(), store)
-    assert sorted(subject.length for subject in table.measurements) == [0, 1, LONG]
+    table = profile(Architecture((16, 4, 4), parts).blocks(), INPUT, Counting(), store)
+    assert sorted(subject.length for subject in table.measurements) == [0, 0, CHAIN]
 
 
-def test_a_block_that_keeps_its_shape_is_measured_among_its_like(store: LatencyStore) -> None:
-    table = profile(PLACEMENTS, Counting(bias_ms=1e-3), store)
+def test_a_block_is_measured_as_a_chain_behind_a_frame_and_compared_with_the_frame(store: LatencyStore) -> None:
+    table = profile(PLACEMENTS, INPUT, Counting(bias_ms=1e-3), store)
     place = FLOAT.blocks()[1]
-    long, one = subjects(Counting(), place)
-    assert (long.length, one.length) == (LONG, 1)
-    expected = (table.measurements[long].milliseconds - table.measurements[one].milliseconds) / (LONG - 1)
+    chain, frame = subjects(Counting(), place, INPUT)
+    assert (chain.length, frame.length, chain.framed, frame.framed) == (CHAIN, 0, True, True)
+    assert len(chain.architecture.layers) == CHAIN + 1 and len(frame.architecture.layers) == 1
+    expected = (table.measurements[chain].milliseconds - table.measurements[frame].milliseconds) / CHAIN
     assert table.contribution_ms(place) == expected
 
 
+def test_a_block_on_the_networks_input_is_compared_with_the_empty_network() -> None:
+    place = FLOAT.blocks()[0]
+    chain, empty = subjects(Counting(), place, INPUT)
+    assert place.shape == INPUT and not chain.framed
+    assert chain.architecture.layers[0] == place.part and empty.architecture.layers == ()
+
+
 def test_contributions_are_never_negative_and_clipped_ones_are_named(store: LatencyStore) -> None:
-    table = profile(PLACEMENTS, Counting(bias_ms=1e3), store)
+    table = profile(PLACEMENTS, INPUT, Counting(bias_ms=1e3), store)
     clipped = table.clipped(FLOAT.blocks())
-    assert clipped == [place for place in FLOAT.blocks() if place.part.output_shape(place.shape) == place.shape]
+    assert clipped == FLOAT.blocks()[1:]
     assert all(table.contribution_ms(place) == 0 for place in clipped)
 
 
 def test_a_block_that_cannot_run_costs_infinity_and_says_why(store: LatencyStore) -> None:
     (place,) = Architecture(INPUT, (Untranslatable(),)).blocks()
-    table = profile([place, *PLACEMENTS], Counting(failing="unsupported_operator"), store)
+    table = profile([place, *PLACEMENTS], INPUT, Counting(failing="unsupported_operator"), store)
     assert table.contributions_ms([place, PLACEMENTS[0]])[0] == math.inf
     assert np.isfinite(table.contributions_ms(PLACEMENTS)).all()
     assert table.failures([place, *PLACEMENTS])[place].reason == "their words"
@@ -141,13 +149,13 @@ def test_a_block_that_cannot_run_costs_infinity_and_says_why(store: LatencyStore
 
 
 @pytest.mark.parametrize(
-    ("state", "again"), [("unsupported_operator", 0), ("compile_failed", 0), ("timeout", 2), ("out_of_memory", 2)]
+    ("state", "again"), [("unsupported_operator", 0), ("compile_failed", 0), ("timeout", 1), ("out_of_memory", 1)]
 )
 def test_failures_that_may_pass_are_tried_again(store: LatencyStore, state: str, again: int) -> None:
     placements = Architecture(INPUT, (Untranslatable(),)).blocks()
-    profile(placements, Counting(failing=state), store)
+    profile(placements, INPUT, Counting(failing=state), store)
     MEASURED.clear()
-    profile(placements, Counting(failing=state), store)
+    profile(placements, INPUT, Counting(failing=state), store)
     assert len(MEASURED) == again
 
 
@@ -155,14 +163,14 @@ def test_progress_ends_at_the_number_of_missing_chains(store: LatencyStore) -> N
     seen: list[tuple[int, int]] = []
     many = [
         place
-        for ratio in range(1, 60)
+        for ratio in range(1, 120)
         for place in Architecture((8, 4, 4), (ChannelMixing(mixer=Mlp(ratio=float(ratio))),)).blocks()
     ]
-    profile(many, Roofline(), store, progress=lambda *at: seen.append(at))
+    profile(many, INPUT, Roofline(), store, progress=lambda *at: seen.append(at))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert seen[-1] == (2 * len(many) + 1,) * 2
+    assert seen[-1] == (len(many) + 2,) * 2
     seen.clear()
-    profile(many, Roofline(), store, progress=lambda *at: seen.append(at))
+    profile(many, INPUT, Roofline(), store, progress=lambda *at: seen.append(at))
     assert seen == []
 
 
@@ -178,7 +186,7 @@ def test_a_killed_profile_goes_on_where_it_was(tmp_path: Path) -> None:
         "        if Killed.batches == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "        Killed.batches += 1\n"
         "        super().put(*rows)\n"
-        "p.profile(t.PLACEMENTS, t.Roofline(), Killed(sys.argv[1]))\n"
+        "p.profile(t.PLACEMENTS, t.INPUT, t.Roofline(), Killed(sys.argv[1]))\n"
     )
     path = tmp_path / "table.sqlite"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -187,7 +195,7 @@ def test_a_killed_profile_goes_on_where_it_was(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     with LatencyStore(path) as store:
         assert len(store.get(Roofline().key())) == 8
-        table = profile(PLACEMENTS, Roofline(), store, progress=lambda *at: seen.append(at))
+        table = profile(PLACEMENTS, INPUT, Roofline(), store, progress=lambda *at: seen.append(at))
     assert seen[-1] == (len(table.measurements) - 8,) * 2
     assert table.predict_ms(FLOAT) == pytest.approx(Roofline().estimate(FLOAT).milliseconds, rel=1e-12)
 
@@ -200,9 +208,9 @@ def test_a_damaged_table_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_backend_without_integers_shares_the_float_rows(store: LatencyStore) -> None:
     brief = TimingSettings(block_ms=0.05, warmup_ms=0.2, visits=1, visit_ms=0.1, rounds=1)
-    table = profile(PLACEMENTS, TorchEager(), store, brief)
+    table = profile(PLACEMENTS, INPUT, TorchEager(), store, brief)
     assert table.predict_ms(FLOAT) == table.predict_ms(MIXED) > 0
 
 
 def test_no_placements_no_measurements(store: LatencyStore) -> None:
-    assert profile([], Counting(), store).measurements == {}
+    assert len(profile([], INPUT, Counting(), store).measurements) == 1
