@@ -97,7 +97,7 @@ class Run:
         table = LatencyTable(self.placements, self.profile)
         rows = self.space.sample(np.random.default_rng(0), WHOLE_NETWORKS)
         networks = [self.space.decode(row) for row in rows]
-        with LatencyStore(folders.latency_table()) as store, self.progress.phase("calibrate", len(rows)) as phase:
+        with LatencyStore(folders.latency_table()) as store, self.progress.phase("calibrate") as phase:
             measurements = measured_networks(networks, self.experiment.hardware, store, progress=Advance(phase))
         table.fit(rows, measurements)
         return table
