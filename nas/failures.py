@@ -18,9 +18,11 @@ def explain(error: Exception) -> tuple[str | None, int]:
     from nas.folders import RunFolderError
     from nas.problem import InfeasibleError
     from nas.training._role import CheckpointError
+    from nas.yaml_source import YamlError
 
     codes: list[tuple[type[Exception], int]] = [
         (ConfigurationError, 2),
+        (YamlError, 2),
         (DataError, 2),
         (RunFolderError, 2),
         (InfeasibleError, 3),

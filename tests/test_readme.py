@@ -17,7 +17,13 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
-FAST = "training.epochs=1 training.batch_size=256 strategy.population=4 finalize.models=1 finalize.epochs=1".split()
+FAST = [
+    "training.epochs=1",
+    "training.batch_size=256",
+    "strategy.population=4",
+    "finalize.models=1",
+    "finalize.epochs=1",
+]
 FRAME = """
 task: {kind: classification, data: {kind: digits, calibration: 64}}
 space:

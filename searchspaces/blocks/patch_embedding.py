@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from searchspaces.blocks._convolution import ACTIVATIONS, Activation
 from searchspaces.blocks._role import Block
 from searchspaces.part import Shape
 
@@ -24,10 +25,12 @@ class PatchEmbedding(Block):
     width: Annotated[int, Field(ge=1)]
     overlap: Annotated[int, Field(ge=0)] = 1
     """Pixels by which the convolution reaches beyond the patch on each side."""
+    activation: Activation = "none"
 
     def build(self, shape: Shape) -> nn.Module:
         """The stem for [b c h w] images."""
-        return PatchConvolution(shape[0], self.width, self.patch, self.overlap)
+        activation = ACTIVATIONS[self.activation]()
+        return PatchConvolution(shape[0], self.width, self.patch, self.overlap, activation)
 
     def output_shape(self, shape: Shape) -> Shape:
         """One vector a patch."""
@@ -35,15 +38,17 @@ class PatchEmbedding(Block):
 
 
 class PatchConvolution(nn.Module):
-    """Convolution of kernel patch + 2 overlap and stride patch, then normalization."""
+    """Convolution of kernel patch + 2 overlap and stride patch, normalization, activation."""
 
-    def __init__(self, channels: int, width: int, patch: int, overlap: int) -> None:
+    def __init__(self, channels: int, width: int, patch: int, overlap: int, activation: nn.Module) -> None:
         super().__init__()
         self.patch = patch
         self.projection = nn.Conv2d(channels, width, patch + 2 * overlap, patch, overlap, bias=False)
         self.norm = nn.BatchNorm2d(width)
+        self.activation = activation
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b width h2 w2"]:
         """Patch vectors on their grid."""
         bottom, right = -x.shape[2] % self.patch, -x.shape[3] % self.patch
-        return self.norm(self.projection(F.pad(x, (0, right, 0, bottom)) if bottom or right else x))
+        padded = F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+        return self.activation(self.norm(self.projection(padded)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from searchspaces.architecture import Layers
+from searchspaces.blocks._convolution import Activation
 from searchspaces.blocks._residual import Norm
 from searchspaces.blocks.channel_mixing import ChannelMixing
 from searchspaces.blocks.classifier import Classifier
@@ -49,6 +50,8 @@ class Stage(Part):
     block: MetaFormerBlock
     stride: int = 2
     """Downsampling before the stage; the first stage follows the stem without."""
+    activation: Activation = "none"
+    """Behind the transition into the stage."""
     shared: bool = False
     """Tie the decisions of the stage's blocks: one choice for all of them."""
 
@@ -67,7 +70,8 @@ class MetaFormer(Network):
     def stage(self, index: int, stage: Stage) -> Layers:
         """A transition where the width or the size changes, then the blocks."""
         width = stage.width if stage.width is not None or index == 0 else self.width_before(index)
-        transition = Transition.opened(width=width, stride=stage.stride if index else 1)
+        stride = stage.stride if index else 1
+        transition = Transition.opened(width=width, stride=stride, activation=stage.activation)
         blocks = elastic(stage.depth, stage.block.halves(), stage.block, stage.shared)
         return (blocks,) if width is None else (transition, blocks)
 

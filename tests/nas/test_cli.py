@@ -110,6 +110,13 @@ def test_nothing_to_resume_and_an_existing_name_end_with_code_2(
     assert "no run to resume" in told and "exists already" in told
 
 
+def test_a_report_of_no_run_ends_with_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "report", tmp_path) == 2
+    assert "resolved.yaml" in capsys.readouterr().err
+
+
 def test_usage_errors_end_with_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "serch") == 2
     assert run(monkeypatch, "list", "mixer") == 2

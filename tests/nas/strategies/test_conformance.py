@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.nas.tabulated import FakeSpace, costs, judge, problem, search
 
 from nas.archive import Archive, Trial
 from nas.problem import InfeasibleError, Problem
 from nas.strategies._role import Strategy
 from searchspaces import registry
+from tests.nas.tabulated import FakeSpace, costs, judge, problem, search
 
 EVERY = pytest.mark.parametrize("kind", registry.kinds(Strategy))
 REFERENCE = [1.3, 25.0]

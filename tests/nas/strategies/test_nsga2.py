@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.nas.tabulated import problem, search
 
 from nas.strategies.nsga2 import Nsga2, rank, tournament
 from nas.strategies.random import Random
+from tests.nas.tabulated import problem, search
 
 REFERENCE = [1.3, 25.0]
 
