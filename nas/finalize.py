@@ -19,6 +19,7 @@ from nas.files import write_atomic
 from nas.training._fit import Fit
 from nas.training._role import Trainee
 from nas.training.sandwich import Sandwich
+from nas.twins import measure_twins
 from searchspaces.architecture import Architecture
 from searchspaces.placements import Placements
 from searchspaces.space import SearchSpace
@@ -41,6 +42,7 @@ def finalize(run: Run) -> list[dict[str, Any]]:
             phase.advance()
             run.check()
     write_front(run.folder, front)
+    measure_twins(run, front)
     return front
 
 

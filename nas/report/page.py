@@ -52,7 +52,7 @@ def page(results: Results, run: str) -> str:
 def top(results: Results) -> dict[str, str]:
     """The summary."""
     figures = "".join(f"<div><dd>{value}</dd><dt>{escape(name)}</dt></div>" for value, name in summary.figures(results))
-    verdicts = [summary.integer_verdict(results.models), summary.latency_verdict(results.models)]
+    verdicts = [summary.integer_verdict(results.models, results.twins), summary.latency_verdict(results.models)]
     return {
         "headline": summary.headline(results),
         "lead": summary.lead(results),

@@ -16,6 +16,7 @@ from nas.archive import OK, Archive, ArchiveError, Trial
 from nas.config import Experiment, experiment
 from nas.problem import Direction, Floats, Problem
 from nas.report.front import Model, read_front
+from nas.twins import read_twins
 from searchspaces.architecture import Architecture
 from searchspaces.networks._role import Signature
 from searchspaces.space import SearchSpace
@@ -36,6 +37,7 @@ class Results:
         volumes: share [n] of the box of hypervolume that the front dominates after each trial; see `volumes`.
         models: the exported ones, measured.
         history: mean loss of the largest network in each epoch.
+        twins: speed of int8 over float32 for float32 models whose blocks were all put into int8 to compare.
     """
 
     experiment: Experiment
@@ -48,6 +50,7 @@ class Results:
     volumes: Floats
     models: tuple[Model, ...]
     history: tuple[float, ...]
+    twins: tuple[float, ...] = ()
 
     @property
     def space_size(self) -> int:
@@ -105,6 +108,7 @@ def read_results(folder: Path) -> Results:
             volumes=volumes(archive, problem),
             models=tuple(read_front(folder / "front.json")),
             history=tuple(read_history(folder / "checkpoints" / "supernet.safetensors")),
+            twins=tuple(float(twin["float32_ms"]) / float(twin["int8_ms"]) for twin in read_twins(folder)),
         )
 
 

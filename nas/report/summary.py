@@ -106,9 +106,22 @@ def best(models: Sequence[Model]) -> list[Best]:
     return list(found.values())
 
 
-def integer_verdict(models: Sequence[Model]) -> tuple[str, str]:
-    """Whether int8 is faster than float32 on this machine for the models found: the verdict and its grounds."""
+def integer_verdict(models: Sequence[Model], twins: Sequence[float] = ()) -> tuple[str, str]:
+    """Whether int8 is faster than float32 on this machine for the models found: the verdict and its grounds.
+
+    Args:
+        models: the exported models.
+        twins: speed of int8 over float32 for float32 models that were put into int8 only to compare.
+    """
     speedups = [model.int8_speedup for model in models if model.int8_speedup is not None]
+    if not speedups and twins:
+        word = "faster" if max(twins) > 1 else "not faster"
+        put = " and ".join(f"{speed:.2f}" for speed in twins)
+        return (
+            f"int8 is {word} than float32 on this machine.",
+            f"The search left all exported models in float32. With every block in int8, the fastest and the slowest of "
+            f"them would run at {put} times their speed.",
+        )
     if not speedups:
         return "int8 was not compared with float32.", "No exported model has both files measured on this backend."
     faster, total = sum(speedup > 1 for speedup in speedups), len(speedups)

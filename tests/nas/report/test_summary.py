@@ -32,6 +32,13 @@ def test_the_verdict_on_int8_is_what_was_measured(speedups: list[float | None], 
     assert grounds in why
 
 
+def test_where_no_model_is_int8_the_twins_speak() -> None:
+    said, why = integer_verdict([model("a")], [0.6, 0.9])
+    assert said == "int8 is not faster than float32 on this machine." and "0.60 and 0.90 times" in why
+    assert integer_verdict([model("a")], [0.6, 1.2])[0] == "int8 is faster than float32 on this machine."
+    assert "0.80 times" in integer_verdict([model("a", speedup=0.8)], [2.0])[1]
+
+
 def test_latency_is_judged_by_the_median_of_relative_errors() -> None:
     models = [model("a", latency_ms=0.8), model("b", latency_ms=1.0), model("c", latency_ms=2.0)]
     assert median_latency_error(models) == pytest.approx(0.25)
