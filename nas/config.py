@@ -27,7 +27,7 @@ class Finalize(Part):
     """What happens to the front before it is exported."""
 
     models: Annotated[int, Field(ge=1)] = 8
-    """At most so many architectures of the front are exported, spread evenly along it."""
+    """At most so many architectures of the front are exported: the best in each objective, the others far apart."""
     epochs: Annotated[int, Field(ge=0)] = 0
     """Fine-tuning of each of them alone, with quantization where its policy asks for it."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4

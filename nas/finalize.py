@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from nas.archive import Trial
@@ -34,7 +35,8 @@ def finalize(run: Run) -> list[dict[str, Any]]:
     An architecture that is exported already is not exported again.
     """
     with run.open_archive() as archive:
-        chosen = spread(archive.front(run.problem), run, run.experiment.finalize.models)
+        found = archive.front(run.problem)
+        chosen = [found[number] for number in spread(coordinates(run, found), run.experiment.finalize.models)]
     front = []
     with run.progress.phase("export", total=len(chosen)) as phase:
         for trial in chosen:
@@ -46,12 +48,31 @@ def finalize(run: Run) -> list[dict[str, Any]]:
     return front
 
 
-def spread(front: list[Trial], run: Run, most: int) -> list[Trial]:
-    """At most so many trials, evenly along the first objective's ranks, both ends among them."""
+def spread(values: npt.NDArray[np.float64], most: int) -> list[int]:
+    """Numbers of at most so many points, far from each other, in the order of their last coordinate.
+
+    The best in each coordinate first, then always the point that is farthest from those chosen (Gonzalez 1985).
+
+    Args:
+        values: coordinates [n, m] that are minimized.
+        most: how many to choose.
+    """
+    extent = np.ptp(values, axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+    chosen = list(dict.fromkeys(int(best) for best in values.argmin(axis=0)))[:most]
+    while len(chosen) < min(most, len(values)):
+        distance = np.linalg.norm(scaled[:, None] - scaled[chosen], axis=2).min(axis=1)
+        distance[chosen] = -1.0
+        chosen.append(int(distance.argmax()))
+    return sorted(chosen, key=lambda number: tuple(values[number][::-1]))
+
+
+def coordinates(run: Run, front: list[Trial]) -> npt.NDArray[np.float64]:
+    """Objectives of the front [n, m], costs on a logarithmic scale."""
     values = np.array([run.problem.minimized(trial.values) for trial in front])
-    order = np.lexsort(values.T[::-1])
-    picks = np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))
-    return [front[order[pick]] for pick in picks]
+    costs = [name != "error" and way == "minimize" for name, way in run.problem.objectives.items()]
+    values[:, costs] = np.log(np.maximum(values[:, costs], 1e-12))
+    return values
 
 
 def exported(run: Run, trial: Trial, folder: Path, formats: list[str] | None = None) -> dict[str, Any]:
