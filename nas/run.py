@@ -97,8 +97,10 @@ class Run:
         table = LatencyTable(self.placements, self.profile)
         rows = self.space.sample(np.random.default_rng(0), WHOLE_NETWORKS)
         networks = [self.space.decode(row) for row in rows]
-        with LatencyStore(folders.latency_table()) as store, self.progress.phase("calibrate") as phase:
-            measurements = measured_networks(networks, self.experiment.hardware, store, progress=Advance(phase))
+        with LatencyStore(folders.latency_table()) as store, self.progress.phase("calibrate", len(rows)) as phase:
+            advance = Advance(phase, len(rows))
+            measurements = measured_networks(networks, self.experiment.hardware, store, progress=advance)
+            advance(1, 1)
         table.fit(rows, measurements)
         return table
 
@@ -126,7 +128,7 @@ class Run:
         every = wanted(backend, units, shape)
         missing = len(unknown(every, store.get(backend.key())))
         with self.progress.phase("profile", total=len(every), done=len(every) - missing) as phase:
-            return profile(units, shape, backend, store, progress=Advance(phase))
+            return profile(units, shape, backend, store, progress=Advance(phase, missing))
 
     @property
     def fingerprint(self) -> str:
@@ -183,12 +185,13 @@ class Run:
 
 
 class Advance:
-    """Turns `(done, of)` of a measurement into steps of a phase."""
+    """Turns the share that a measurement has done into steps of a phase."""
 
-    def __init__(self, phase: Phase) -> None:
-        self.phase, self.done = phase, 0
+    def __init__(self, phase: Phase, total: int) -> None:
+        self.phase, self.total, self.done = phase, total, 0
 
     def __call__(self, done: int, of: int) -> None:
         """Advances by what is newly done."""
-        self.phase.advance(done - self.done)
-        self.done = done
+        steps = self.total * done // of
+        self.phase.advance(steps - self.done)
+        self.done = steps
