@@ -27,8 +27,7 @@ from basic_block import BasicBlock
 
 from hardware.backends._role import Workload
 from hardware.timing import FINAL, TimingSettings
-from nas import yaml_source
-from nas.config import Experiment, experiment, read
+from nas.config import Experiment, read, read_run
 from nas.evaluator import error
 from nas.progress import progress
 from nas.tasks._loaded import LoadedTask
@@ -66,7 +65,7 @@ class Model:
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
-    found = read_run(arguments.run) if arguments.run else read(arguments.config)
+    found = read_run(arguments.run)[0] if arguments.run else read(arguments.config)
     settings = QUICK if arguments.quick else FINAL
     family = named(found.task.load(), *(((8,), (1, 2)) if arguments.quick else (WIDTHS, DEPTHS)))
     budget = arguments.seconds or (1.0 if arguments.quick else training_seconds(found))
@@ -75,13 +74,6 @@ def main() -> None:
     front = read_front(arguments.run, found, settings) if arguments.run else []
     for line in compare(front, baselines):
         print(json.dumps({"benchmark": "baseline_family", **line, **_facts(line, budget, epochs)}), flush=True)
-
-
-def read_run(folder: Path) -> Experiment:
-    """The experiment of a finished run."""
-    source = yaml_source.read(folder / "resolved.yaml")
-    data = {key: value for key, value in source.data.items() if key != "versions"}
-    return experiment(yaml_source.Source(data, source.file, source.positions))
 
 
 def named(task: LoadedTask, widths: Sequence[int], depths: Sequence[int]) -> dict[str, Architecture]:

@@ -12,12 +12,11 @@ from typing import Any
 from hardware.profile import unknown, wanted
 from hardware.store import LatencyStore
 from nas import folders
-from nas.config import ConfigurationError, experiment, read
+from nas.config import ConfigurationError, read, read_run
 from nas.progress import progress
 from nas.run import Run
 from nas.signals import InterruptedRun, Interruption
 from nas.table import front_table
-from nas.yaml_source import Source
 
 
 @dataclass(frozen=True)
@@ -120,14 +119,7 @@ def opened(folder: Path) -> Run:
     Raises:
         ConfigurationError: the folder holds no run.
     """
-    from nas import yaml_source
-
-    try:
-        source = yaml_source.read(folder / "resolved.yaml")
-    except yaml_source.YamlError as error:
-        raise ConfigurationError([f"{error}; is {folder} the folder of a run?"]) from error
-    data = {key: value for key, value in source.data.items() if key != "versions"}
-    run = Run(experiment(Source(data, source.file, source.positions)), folder, progress())
+    run = Run(read_run(folder)[0], folder, progress())
     run.train()
     return run
 

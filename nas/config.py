@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -73,6 +74,20 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     except yaml_source.YamlError as error:
         raise ConfigurationError([str(error)]) from error
     return experiment(source)
+
+
+def read_run(folder: Path) -> tuple[Experiment, yaml_source.Source]:
+    """The experiment of a run, and the data of its `resolved.yaml`.
+
+    Raises:
+        ConfigurationError: the folder holds no run, or one that cannot be read.
+    """
+    try:
+        source = yaml_source.read(folder / "resolved.yaml")
+    except yaml_source.YamlError as error:
+        raise ConfigurationError([f"{error}; is {folder} the folder of a run?"]) from error
+    data = {key: value for key, value in source.data.items() if key != "versions"}
+    return experiment(replace(source, data=data)), source
 
 
 def experiment(source: yaml_source.Source) -> Experiment:

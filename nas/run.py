@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +24,7 @@ from nas.problem import Direction, Problem
 from nas.progress import Phase, Progress
 from nas.training._fit import Fit
 from nas.training._role import Trainee
+from nas.versions import versions
 from predictors.latency_table import LatencyTable
 from searchspaces.networks._role import Signature
 from searchspaces.placements import Placements
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 WHOLE_NETWORKS = 8
 """Random networks that are measured whole, to learn what the sum of their blocks misses."""
-PACKAGES = ("hardware-nas", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
 
 
 @dataclass
@@ -137,8 +135,7 @@ class Run:
 
     def write_resolved(self) -> None:
         """`resolved.yaml`: the whole configuration, the seed among it, and the versions that ran it."""
-        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        text = yaml.safe_dump({**self.experiment.resolved(), "versions": versions}, sort_keys=False, width=120)
+        text = yaml.safe_dump({**self.experiment.resolved(), "versions": versions()}, sort_keys=False, width=120)
         write_atomic(self.folder / "resolved.yaml", text)
 
     def open_archive(self) -> Archive:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,11 @@ from nas.export._role import Deployable, Format
 from nas.export._staging import staged
 from nas.export._verification import Verification, verify
 from nas.files import write_atomic
+from nas.versions import versions
 from searchspaces.cost import architecture_cost
 from searchspaces.registry import kinds, resolve
 
 CONFIG, MEASUREMENTS, CARD = "config.json", "measurements.json", "README.md"
-_PACKAGES = ("hardware-nas", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
 
 
 def write_bundle(
@@ -109,7 +107,7 @@ def _config(
         "batch_sizes": {item.file: item.batch_size(bundle) or "any" for item in written if item.run},
         "backend": model.backend.describe(),
         "left_out": _reasons(left_out),
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -155,17 +153,6 @@ def _latency(model: Deployable, bundle: Path, settings: TimingSettings) -> dict[
 
 def _reasons(left_out: dict[str, MeasurementError]) -> dict[str, dict[str, str]]:
     return {name: {"state": error.state, "reason": error.reason} for name, error in left_out.items()}
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what wrote the files, as far as they are installed."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def _json(data: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ def write_report(folder: Path) -> Path:
     """Writes `report.html` (and the tables beside it) from what a run's folder holds; returns its path.
 
     Raises:
-        YamlError, ConfigurationError: `resolved.yaml` is missing or not a configuration.
+        ConfigurationError: `resolved.yaml` is missing or not a configuration.
         ArchiveError: there is no archive, it cannot be read, or nothing is evaluated yet.
         OSError: the folder cannot be written.
     """

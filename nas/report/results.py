@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nas import yaml_source
 from nas.archive import OK, Archive, ArchiveError, Trial
-from nas.config import Experiment, experiment
+from nas.config import Experiment, read_run
 from nas.problem import Direction, Floats, Problem
 from nas.report.front import Model, read_front
 from nas.twins import read_twins
@@ -84,12 +83,10 @@ def read_results(folder: Path) -> Results:
     """The results of the run in a folder.
 
     Raises:
-        YamlError, ConfigurationError: `resolved.yaml` is missing or not a configuration.
+        ConfigurationError: `resolved.yaml` is missing or not a configuration.
         ArchiveError: there is no archive, it cannot be read, or nothing is evaluated yet.
     """
-    source = yaml_source.read(folder / "resolved.yaml")
-    plain = {key: value for key, value in source.data.items() if key != "versions"}
-    found = experiment(yaml_source.Source(plain, source.file, source.positions))
+    found, source = read_run(folder)
     path = folder / "archive.sqlite"
     with Archive.open(path, None) as archive:
         if not len(archive):
@@ -99,7 +96,7 @@ def read_results(folder: Path) -> Results:
         problem = Problem(space_of(found, archive.trials()[0]), objectives, bounds)
         return Results(
             experiment=found,
-            configuration=plain,
+            configuration=found.resolved(),
             text=(folder / "resolved.yaml").read_text(encoding="utf-8"),
             versions=source.data.get("versions", {}),
             problem=problem,

@@ -16,10 +16,10 @@ from plotly.offline import get_plotlyjs
 from synthetic import synthetic_run, write_front
 
 from nas.archive import Archive, ArchiveError
+from nas.config import ConfigurationError
 from nas.problem import Problem
 from nas.report.page import write_report
 from nas.report.results import read_results
-from nas.yaml_source import YamlError
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 HOSTILE = """"><script>alert('x')</script><img src=x onerror=alert(1)>"""
@@ -193,7 +193,7 @@ def test_a_run_with_nothing_within_the_bounds_has_a_page(tmp_path: Path) -> None
 
 
 def test_a_run_without_evaluations_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(YamlError, match="cannot read"):
+    with pytest.raises(ConfigurationError, match="the folder of a run"):
         write_report(tmp_path)
     shutil.copy(run / "resolved.yaml", tmp_path)
     with pytest.raises(ArchiveError, match="no archive"):
