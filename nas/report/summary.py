@@ -113,28 +113,35 @@ def integer_verdict(models: Sequence[Model], twins: Sequence[float] = ()) -> tup
         models: the exported models.
         twins: speed of int8 over float32 for float32 models that were put into int8 only to compare.
     """
-    speedups = [model.int8_speedup for model in models if model.int8_speedup is not None]
-    if not speedups and twins:
-        word = "faster" if max(twins) > 1 else "not faster"
-        put = " and ".join(f"{speed:.2f}" for speed in twins)
-        return (
-            f"int8 is {word} than float32 on this machine.",
-            f"The search left all exported models in float32. With every block in int8, the fastest and the slowest of "
-            f"them would run at {put} times their speed.",
-        )
-    if not speedups:
+    found = [model.int8_speedup for model in models if model.int8_speedup is not None]
+    compared = [*found, *twins]
+    if not compared:
         return "int8 was not compared with float32.", "No exported model has both files measured on this backend."
-    faster, total = sum(speedup > 1 for speedup in speedups), len(speedups)
-    run, middle = ("models run", " in the median") if total > 1 else ("model runs", "")
-    grounds = (
-        f"{total} int8 {run} at {median(speedups):.2f} times the speed of the same network in float32{middle}, "
+    faster, total = sum(speed > 1 for speed in compared), len(compared)
+    share = "" if faster in (0, total) else f" for {faster} of {total} models"
+    verdict = f"int8 is {'faster' if faster else 'not faster'} than float32{share} on this machine."
+    return verdict, " ".join([*_found_in_integers(found), *_put_into_integers(twins)])
+
+
+def _found_in_integers(speeds: Sequence[float]) -> list[str]:
+    """What int8 is worth to the models for which the search chose it."""
+    if not speeds:
+        return ["The search left all exported models in float32."]
+    run, middle = ("models run", " in the median") if len(speeds) > 1 else ("model runs", "")
+    return [
+        f"{len(speeds)} int8 {run} at {median(speeds):.2f} times the speed of the same network in float32{middle}, "
         "both measured in turns."
-    )
-    if faster == total:
-        return "int8 is faster than float32 on this machine.", grounds
-    if not faster:
-        return "int8 is not faster than float32 on this machine.", grounds
-    return f"int8 is faster than float32 for {faster} of {total} models on this machine.", grounds
+    ]
+
+
+def _put_into_integers(speeds: Sequence[float]) -> list[str]:
+    """What int8 would be worth to models for which the search did not choose it."""
+    if not speeds:
+        return []
+    times = " and ".join(f"{speed:.2f}" for speed in speeds)
+    return [
+        f"With every block in int8, the fastest and the slowest float32 model would run at {times} times their speed."
+    ]
 
 
 def latency_verdict(models: Sequence[Model]) -> tuple[str, str]:

@@ -32,11 +32,13 @@ def test_the_verdict_on_int8_is_what_was_measured(speedups: list[float | None], 
     assert grounds in why
 
 
-def test_where_no_model_is_int8_the_twins_speak() -> None:
+def test_float32_models_put_into_int8_count_as_well() -> None:
     said, why = integer_verdict([model("a")], [0.6, 0.9])
-    assert said == "int8 is not faster than float32 on this machine." and "0.60 and 0.90 times" in why
-    assert integer_verdict([model("a")], [0.6, 1.2])[0] == "int8 is faster than float32 on this machine."
-    assert "0.80 times" in integer_verdict([model("a", speedup=0.8)], [2.0])[1]
+    assert said == "int8 is not faster than float32 on this machine."
+    assert "left all exported models in float32" in why and "0.60 and 0.90 times" in why
+    said, why = integer_verdict([model("a", speedup=0.8)], [0.5, 1.2])
+    assert said == "int8 is faster than float32 for 1 of 3 models on this machine."
+    assert "1 int8 model runs at 0.80 times" in why and "0.50 and 1.20 times" in why
 
 
 def test_latency_is_judged_by_the_median_of_relative_errors() -> None:
