@@ -29,15 +29,15 @@ Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
 
 def main() -> None:
     """Runs a command; the process ends with its exit code."""
-    from nas.failures import explain
+    from nas.failures import exit_code
 
     try:
         app()
     except Exception as error:
-        message, code = explain(error)
-        if message is None:
+        code = exit_code(error)
+        if code is None:
             raise
-        print(message, file=sys.stderr)
+        print(error, file=sys.stderr)
         sys.exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Which failure ends the process with which words and which exit code.
+"""Which failure ends the process with which exit code.
 
 0 success, 1 failure, 2 usage or configuration, 3 nothing feasible, 4 resume refused, 130 and 143 signals. Any other
 exception is a fault of this program and keeps its traceback.
@@ -6,35 +6,24 @@ exception is a fault of this program and keeps its traceback.
 
 from __future__ import annotations
 
+CODES = {
+    "nas.config.ConfigurationError": 2,
+    "nas.yaml_source.YamlError": 2,
+    "nas.data._images.DataError": 2,
+    "nas.folders.RunFolderError": 2,
+    "nas.problem.InfeasibleError": 3,
+    "nas.archive.ResumeRefused": 4,
+    "nas.archive.ArchiveError": 1,
+    "nas.training._role.CheckpointError": 1,
+    "nas.export._role.ExportError": 1,
+    "hardware.store.StoreError": 1,
+    "hardware.measurement.MeasurementError": 1,
+    "builtins.OSError": 1,
+}
+"""Failures that a user can mend, by name: importing them would cost seconds, and `descriptions_only` has its own."""
 
-def explain(error: Exception) -> tuple[str | None, int]:
-    """The message for a failure that a user can mend, and its exit code; no message for any other."""
-    from hardware.measurement import MeasurementError
-    from hardware.store import StoreError
-    from nas.archive import ArchiveError, ResumeRefused
-    from nas.config import ConfigurationError
-    from nas.data._images import DataError
-    from nas.export._role import ExportError
-    from nas.folders import RunFolderError
-    from nas.problem import InfeasibleError
-    from nas.training._role import CheckpointError
-    from nas.yaml_source import YamlError
 
-    codes: list[tuple[type[Exception], int]] = [
-        (ConfigurationError, 2),
-        (YamlError, 2),
-        (DataError, 2),
-        (RunFolderError, 2),
-        (InfeasibleError, 3),
-        (ResumeRefused, 4),
-        (ArchiveError, 1),
-        (StoreError, 1),
-        (MeasurementError, 1),
-        (CheckpointError, 1),
-        (ExportError, 1),
-        (OSError, 1),
-    ]
-    for kind, code in codes:
-        if isinstance(error, kind):
-            return str(error), code
-    return None, 1
+def exit_code(error: Exception) -> int | None:
+    """The exit code for a failure whose message is all that a user needs; None for any other."""
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return next((CODES[name] for name in names if name in CODES), None)

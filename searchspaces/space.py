@@ -186,6 +186,8 @@ def _add(choice: Choice, found: dict[str, Decision], parent: int, options: froze
         found[choice.path] = Decision(choice.path, choice.options, parent, options)
     elif known.parent == parent:
         found[choice.path] = Decision(choice.path, choice.options, parent, known.parent_options | options)
+    elif parent < 0:
+        found[choice.path] = Decision(choice.path, choice.options)
     elif known.parent >= 0:
         raise ValueError(f"the decision {choice.path} hangs on two different decisions")
     return list(found).index(choice.path)

@@ -18,7 +18,7 @@ def same(first: Images, second: Images) -> bool:
 
 
 def test_every_kind_is_one_dataset_that_describes_itself() -> None:
-    assert kinds(Dataset) == ["cifar", "digits", "glyphs", "idx", "image_folder", "npz"]
+    assert {"cifar", "digits", "glyphs", "idx", "image_folder", "npz"} <= set(kinds(Dataset))
     for kind in kinds(Dataset):
         found = resolve(Dataset, kind)
         assert found.kind() == kind

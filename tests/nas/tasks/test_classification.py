@@ -41,7 +41,7 @@ def epoch(task: LoadedClassification, seed: int, number: int, batch_size: int = 
 
 
 def test_the_kind_is_found_and_the_part_describes_itself() -> None:
-    assert kinds(Task) == ["classification"]
+    assert "classification" in kinds(Task)
     assert resolve(Task, "classification") is Classification
     description = Classification(data=Digits()).describe()
     assert description["kind"] == "classification" and description["data"]["kind"] == "digits"
