@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -62,15 +62,9 @@ def parameters_on_meta() -> Iterator[None]:
 
 @lru_cache(maxsize=16384)
 def skeleton(part: Block, shape: Shape) -> Skeleton:
-    """The skeleton of a block, fake quantization included; cached, so never change its module.
-
-    Its batch normalizations average their statistics over all batches since the buffers were new.
-    """
+    """The skeleton of a block, fake quantization included; cached, so never change its module for good."""
     with parameters_on_meta():
         module = part.quantization.prepare(part.build(shape))
-    for norm in module.modules():
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            norm.momentum = None
     return Skeleton(module, roles(module), dict(module.named_buffers()), _slots(module))
 
 
@@ -81,6 +75,22 @@ def _slots(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
         for kept in (owner._parameters, owner._buffers):
             found |= {f"{prefix}.{name}" if prefix else name: (kept, name) for name in kept}
     return found
+
+
+@contextmanager
+def averaging(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """In this context batch normalizations keep the mean of their statistics over all batches, not a moving one."""
+    norms = {
+        norm for module in modules for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    }
+    momenta = {norm: norm.momentum for norm in norms}
+    for norm in norms:
+        norm.momentum = None
+    try:
+        yield
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
 
 
 def roles(module: nn.Module, prefix: str = "") -> dict[str, Role]:

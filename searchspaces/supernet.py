@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from searchspaces.architecture import Architecture, Placement
 from searchspaces.placements import Placements, Unit
-from searchspaces.skeleton import Role, Skeleton, roles, skeleton, take
+from searchspaces.skeleton import Role, Skeleton, averaging, roles, skeleton, take
 from searchspaces.space import SearchSpace
 
 
@@ -102,7 +102,7 @@ class Subnet(nn.Module):
             for name, buffer in self.statistics(index).items():
                 buffer.copy_(block.buffers[name])
         self.train()
-        with torch.no_grad():
+        with torch.no_grad(), averaging(block.module for _, block in self._blocks):
             for batch in batches:
                 self(batch)
         self.eval()
