@@ -17,8 +17,8 @@ from searchspaces.space import Genes
 class LatencyTable(Predictor):
     """overhead + scale x sum of the measured contributions of a network's blocks, in milliseconds.
 
-    A block among its like is faster than among others, which compete for the caches; `fit` learns the scale from a few
-    whole networks. It is 1 before.
+    Blocks measured among their like add up to less than a network of different blocks takes; `fit` learns the scale
+    from a few whole networks. It is 1 before.
     """
 
     def __init__(self, placements: Placements, profile: Profile) -> None:
