@@ -5,16 +5,18 @@ together is trained for as long as the run's shared weights were (`--seconds`, e
 epochs), each member for an equal share, on the same task. It is judged on the same test images and measured on the same
 backend; where the run's exported files are at hand they are measured again here, side by side with the family.
 
-A baseline is matched if a model of the front is neither slower nor less accurate. Prints one JSON line for each
-baseline and a summary:
+A baseline is matched if a model of the front is neither slower nor less accurate; `within_error` says whether one is
+not slower and at most one standard error less accurate, where the error is that of the baseline's accuracy on so many
+test images. Prints one JSON line for each baseline and a summary:
 
-    {"benchmark": "baseline_family", "baselines": 9, "matched": 9, "seconds": 212.0, ...}
+    {"benchmark": "baseline_family", "baselines": 9, "matched": 8, "within_error": 9, "seconds": 212.0, ...}
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -57,9 +59,9 @@ class Model:
     accuracy: float
     latency_ms: float
 
-    def matches(self, other: Model) -> bool:
-        """Whether this one is neither slower nor less accurate than the other."""
-        return self.latency_ms <= other.latency_ms and self.accuracy >= other.accuracy
+    def matches(self, other: Model, slack: float = 0.0) -> bool:
+        """Whether this one is not slower than the other, and less accurate by no more than the slack."""
+        return self.latency_ms <= other.latency_ms and self.accuracy >= other.accuracy - slack
 
 
 def main() -> None:
@@ -72,7 +74,7 @@ def main() -> None:
     epochs = {name: epochs_within(budget / len(family), found, network) for name, network in family.items()}
     baselines = judged(found, family, epochs, settings)
     front = read_front(arguments.run, found, settings) if arguments.run else []
-    for line in compare(front, baselines):
+    for line in compare(front, baselines, images=len(found.task.load().splits.test)):
         print(json.dumps({"benchmark": "baseline_family", **line, **_facts(line, budget, epochs)}), flush=True)
 
 
@@ -161,22 +163,32 @@ def read_front(run: Path, found: Experiment, settings: TimingSettings) -> list[M
     return models
 
 
-def compare(front: Sequence[Model], baselines: Sequence[Model]) -> Iterator[dict[str, Any]]:
-    """A line for each baseline, with the most accurate model of the front that matches it, and the summary."""
-    matched = 0
-    for item in baselines:
-        matching = [model for model in front if model.matches(item)]
-        best = max(matching, key=lambda model: (model.accuracy, -model.latency_ms), default=None)
-        matched += best is not None
-        by = {"by": best.name, "by_accuracy": best.accuracy, "by_latency_ms": best.latency_ms} if best else {}
-        facts = {
-            "accuracy": item.accuracy,
-            "latency_ms": item.latency_ms,
-            "matched": best is not None if front else None,
-        }
-        yield {"baseline": item.name, **facts, **by}
+def compare(front: Sequence[Model], baselines: Sequence[Model], images: int) -> Iterator[dict[str, Any]]:
+    """A line for each baseline, with the most accurate model of the front that matches it, and the summary.
+
+    Args:
+        front: of the run.
+        baselines: the family.
+        images: how many the accuracies are counted on.
+    """
+    lines = [_line(front, item, math.sqrt(item.accuracy * (1 - item.accuracy) / images)) for item in baselines]
+    yield from lines
+    counts = {verdict: sum(bool(line[verdict]) for line in lines) for verdict in ("matched", "within_error")}
     beaten = sum(any(item.matches(model) for item in baselines) for model in front)
-    yield {"baselines": len(baselines), "matched": matched, "front": len(front), "front_matched": beaten}
+    yield {"baselines": len(baselines), **counts, "front": len(front), "front_matched": beaten}
+
+
+def _line(front: Sequence[Model], item: Model, standard_error: float) -> dict[str, Any]:
+    """What the front has against one baseline."""
+    matching = [model for model in front if model.matches(item)]
+    best = max(matching, key=lambda model: (model.accuracy, -model.latency_ms), default=None)
+    within = any(model.matches(item, standard_error) for model in front)
+    by = {"by": best.name, "by_accuracy": best.accuracy, "by_latency_ms": best.latency_ms} if best else {}
+    verdicts = (
+        {"matched": best is not None, "within_error": within} if front else {"matched": None, "within_error": None}
+    )
+    facts = {"accuracy": item.accuracy, "standard_error": standard_error, "latency_ms": item.latency_ms}
+    return {"baseline": item.name, **facts, **verdicts, **by}
 
 
 def _facts(line: dict[str, Any], budget: float, epochs: dict[str, int]) -> dict[str, Any]:

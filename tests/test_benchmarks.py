@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if "def main" in path.read_text())
 PROMISED = {
-    "baseline_family": {"baselines", "matched", "front", "front_matched", "seconds"},
+    "baseline_family": {"baselines", "matched", "within_error", "front", "front_matched", "seconds"},
     "nsga2_against_random": {"wins", "seeds", "median_nsga2", "median_random", "evaluations"},
     "population_speed": {"operation", "rows", "decisions", "milliseconds", "rows_per_second"},
     "profile_accuracy": {"networks", "backend", "median_relative_error", "median_bias", "rank_correlation"},

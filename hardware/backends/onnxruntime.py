@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,11 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 from torch import nn
 
-from hardware.backends._role import Backend, Progress, Workload
-from hardware.backends._timed import Prepared, float_module, measured
-from hardware.measurement import Measurement, MeasurementError
+from hardware.backends._local import LocalBackend, Prepared, float_module
+from hardware.backends._role import Workload
+from hardware.measurement import MeasurementError
 from hardware.onnx_model import chain, export_blocks, weighted_nodes
 from hardware.onnx_quantization import Samples, quantize
-from hardware.timing import TimingSettings
 from searchspaces.part import Shape
 from searchspaces.quantization.none import NoQuantization
 
@@ -34,29 +33,27 @@ _ERRORS = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented,
 Key = tuple[Any, ...]
 
 
-class OnnxRuntime(Backend):
+class OnnxRuntime(LocalBackend):
     """The graph of the exported network, on the CPU execution provider, operators one after the other."""
 
     runtimes = ("onnxruntime", "torch")
     supports_integer = True
 
-    def measure(
-        self, jobs: Sequence[Workload], settings: TimingSettings, progress: Progress | None = None
-    ) -> list[Measurement]:
-        """The timing of each network; each distinct block is exported once."""
+    def prepared(self, jobs: Sequence[Workload]) -> Iterator[Prepared | MeasurementError]:
+        """A session for each network; each distinct block is exported once."""
         modules = {key: item for index, job in enumerate(jobs) for key, item in _modules(index, job).items()}
         exported = dict(zip(modules, export_blocks(list(modules.values()), self.batch_size), strict=True))
-        programs = [self._prepare(index, job, exported) for index, job in enumerate(jobs)]
-        return measured(programs, settings, progress)
+        for index, job in enumerate(jobs):
+            yield self._prepare(index, job, exported)
 
-    def measure_export(self, directory: Path, settings: TimingSettings) -> Measurement:
-        """The timing of `model.int8.onnx` where there is one, else of `model.onnx`."""
+    def prepared_export(self, directory: Path) -> Prepared | MeasurementError:
+        """A session for `model.int8.onnx` where there is one, else for `model.onnx`."""
         int8 = directory / "model.int8.onnx"
         path = int8 if int8.exists() else directory / "model.onnx"
         try:
-            return measured([self._session(path.read_bytes())], settings)[0]
+            return self._session(path.read_bytes())
         except OSError as error:
-            return Measurement.failed(MeasurementError("compile_failed", str(error)))
+            return MeasurementError("compile_failed", str(error))
 
     def network(self, job: Workload, parts: Sequence[ModelProto]) -> ModelProto:
         """The job's network as it is deployed, from its blocks' float graphs."""

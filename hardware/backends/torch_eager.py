@@ -10,29 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hardware.backends._role import Backend, Progress, Workload
-from hardware.backends._timed import Prepared, float_module, measured
-from hardware.measurement import Failure, Measurement, MeasurementError
-from hardware.timing import TimingSettings
+from hardware.backends._local import LocalBackend, Prepared, float_module
+from hardware.backends._role import Workload
+from hardware.measurement import Failure, MeasurementError
 
 
-class TorchEager(Backend):
+class TorchEager(LocalBackend):
     """Runs modules as they are, in float32: fake quantization is never timed, so integer policies cost as float."""
 
     runtimes = ("torch",)
 
-    def measure(
-        self, jobs: Sequence[Workload], settings: TimingSettings, progress: Progress | None = None
-    ) -> list[Measurement]:
-        """The timing of each module in evaluation mode."""
-        with _threads(self.threads), torch.inference_mode():
-            return measured([self._prepare(job) for job in jobs], settings, progress)
+    def prepared(self, jobs: Sequence[Workload]) -> Iterator[Prepared | MeasurementError]:
+        """Each module in evaluation mode."""
+        return map(self._prepare, jobs)
 
-    def measure_export(self, directory: Path, settings: TimingSettings) -> Measurement:
-        """The timing of `model.pt2`."""
-        path = directory / "model.pt2"
+    def prepared_export(self, directory: Path) -> Prepared | MeasurementError:
+        """The program in `model.pt2`."""
+        return self._load(directory / "model.pt2")
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """The thread count, and inference mode."""
         with _threads(self.threads), torch.inference_mode():
-            return measured([self._load(path)], settings)[0]
+            yield
 
     def _prepare(self, job: Workload) -> Prepared | MeasurementError:
         """A run of the job's network."""

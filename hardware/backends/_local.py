@@ -1,24 +1,65 @@
-"""From programs that are ready to run to measurements: shared by the backends that time."""
+"""Backends that run programs on this machine: they say how a network becomes one, and are timed alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from hardware.backends._role import Workload
+from hardware.backends._role import Backend, Progress, Workload
 from hardware.measurement import Measurement, MeasurementError
-from hardware.timing import Program, Progress, Timing, TimingSettings, measure_in_visits
+from hardware.timing import Program, Timing, TimingSettings, measure_in_visits
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A program that has run once, and the bytes of its model."""
+    """A program that has run once.
+
+    Attributes:
+        run: runs the program on one batch.
+        model_bytes: size of the deployed model.
+        synchronize: returns when the device has done all that was asked of it; None where `run` returns that late.
+    """
 
     run: Program
     model_bytes: int
+    synchronize: Callable[[], None] | None = None
+
+
+class LocalBackend(Backend):
+    """A runtime on this machine."""
+
+    @abstractmethod
+    def prepared(self, jobs: Sequence[Workload]) -> Iterator[Prepared | MeasurementError]:
+        """Each job's program, or why there is none, in the order of the jobs and made when it is asked for.
+
+        What several jobs share may be made before the first one.
+        """
+
+    @abstractmethod
+    def prepared_export(self, directory: Path) -> Prepared | MeasurementError:
+        """The program of the exported files that a user gets."""
+
+    def settings(self) -> AbstractContextManager[object]:
+        """Holds the runtime's global settings (threads, inference mode) while programs are prepared and run."""
+        return nullcontext()
+
+    def measure(
+        self, jobs: Sequence[Workload], settings: TimingSettings, progress: Progress | None = None
+    ) -> list[Measurement]:
+        """The timing of each network."""
+        with self.settings():
+            return measured(list(self.prepared(jobs)), settings, progress)
+
+    def measure_export(self, directory: Path, settings: TimingSettings) -> Measurement:
+        """The timing of the exported files."""
+        with self.settings():
+            return measured([self.prepared_export(directory)], settings)[0]
 
 
 def measured(
