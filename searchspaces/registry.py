@@ -32,7 +32,8 @@ def is_role(annotation: Any) -> bool:
 def kinds(role: type[Part]) -> list[str]:
     """The names that a role's folder offers."""
     package = importlib.import_module(role.__module__.rpartition(".")[0])
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    modules = pkgutil.iter_modules(package.__path__)
+    return sorted(module.name for module in modules if not (module.ispkg or module.name.startswith("_")))
 
 
 def resolve(role: type[P], kind: str) -> type[P]:
