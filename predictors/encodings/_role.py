@@ -43,7 +43,7 @@ class Encoding(ABC):
 
     @abstractmethod
     def physics(self, matrix: Genes) -> Floats:
-        """Amounts that cost time and add up over blocks (MACs, bytes, kernels): [n, decisions] -> [n, p], at least 0."""
+        """Amounts that cost time and add up over blocks, as MACs do: [n, decisions] -> [n, p], at least 0."""
 
     @abstractmethod
     def tokens(self, matrix: Genes) -> Genes:
