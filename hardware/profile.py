@@ -6,6 +6,8 @@ stand behind others, so that it meets its input in the runtime's own layout. Its
 and blocks less that of the frame; a block that keeps its shape is measured as a chain of equal ones. What the frame and
 the conversions at both ends cost cancels, in each difference or along the sum. A block on the network's own input has
 no frame, and is compared with the empty network.
+
+Under a budget the most informative blocks are measured first, the others are estimated (`hardware/design.py`).
 """
 
 from __future__ import annotations
@@ -14,69 +16,25 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hardware.backends._role import Backend, Progress, Workload
+from hardware.design import BlockField, Placed
 from hardware.measurement import Measurement
 from hardware.store import LatencyStore
-from hardware.timing import TimingSettings
+from hardware.subjects import Subject, informative, subjects, unknown, wanted
+from hardware.timing import SystemClock, TimingSettings
 from searchspaces.architecture import Architecture
-from searchspaces.blocks._role import Block
-from searchspaces.blocks.transition import Transition
 from searchspaces.part import Shape
-from searchspaces.quantization.none import NoQuantization
 
-CHAIN = 4
-"""Blocks in the chain of a block that keeps its shape."""
-_BATCH = 64
-_PASSING = ("out_of_memory", "timeout")
-
-
-class Placed(Protocol):
-    """A block and the shape of one of its input samples: a `Placement` or a `Unit`."""
-
-    @property
-    def part(self) -> Block:
-        """The block."""
-
-    @property
-    def shape(self) -> Shape:
-        """Of one input sample."""
+_BATCH = 32
+_MINUTE_NS = 60e9
 
 
 P = TypeVar("P", bound=Placed)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What one row of the table measures: a chain of equal blocks, which may be empty, behind a frame or bare."""
-
-    part: Block | None
-    shape: Shape
-    length: int
-    framed: bool
-
-    @property
-    def text(self) -> str:
-        """The row's key: stable JSON."""
-        part = None if self.part is None else self.part.describe()
-        data = {"part": part, "shape": self.shape, "chain": self.length, "framed": self.framed}
-        return json.dumps(data, sort_keys=True)
-
-    @property
-    def plain(self) -> str:
-        """The same for all quantization policies."""
-        part = None if self.part is None else self.part.model_copy(update={"quantization": NoQuantization()}).describe()
-        return json.dumps(part, sort_keys=True)
-
-    @property
-    def architecture(self) -> Architecture:
-        """The network to measure."""
-        frame = (Transition(width=self.shape[0], stride=1),) if self.framed else ()
-        return Architecture(self.shape, frame + (() if self.part is None else (self.part,) * self.length))
 
 
 @dataclass(frozen=True)
@@ -103,7 +61,7 @@ class Profile:
         return self.measurements[Subject(None, self.input_shape, 0, framed=False)].milliseconds
 
     def contribution_ms(self, placed: Placed) -> float:
-        """What a block adds to a network's latency, at least 0.
+        """What a measured block adds to a network's latency, at least 0.
 
         Raises:
             MeasurementError: the block could not be measured.
@@ -111,9 +69,26 @@ class Profile:
         return max(self._difference_ms(placed), 0.0)
 
     def contributions_ms(self, placed: Iterable[Placed]) -> npt.NDArray[np.float64]:
-        """The contribution of each block; infinity where a block cannot be run, so that no constraint admits it."""
-        failed = set(self.failures(items := list(placed)))
-        return np.array([math.inf if item in failed else self.contribution_ms(item) for item in items])
+        """The contribution of each block, estimated from the others where it is not measured.
+
+        Infinity where a block cannot be run, so that no constraint admits it.
+        """
+        items = list(placed)
+        failed, known = set(self.failures(items)), np.array([self.measured(item) for item in items], dtype=bool)
+        values = np.array(
+            [
+                math.inf if i in failed else self.contribution_ms(i) if k else 0.0
+                for i, k in zip(items, known, strict=True)
+            ]
+        )
+        if known.all():
+            return values
+        field = BlockField.of(items, self.backend.batch_size)
+        return np.where(known, values, field.posterior_ms(known & np.isfinite(values), values))
+
+    def measured(self, placed: Placed) -> bool:
+        """Whether the block was measured, or failed to be; under a budget some are left out."""
+        return all(subject in self.measurements for subject in subjects(self.backend, placed, self.input_shape))
 
     def predict_ms(self, architecture: Architecture) -> float:
         """The latency of a network whose blocks were all profiled: overhead and contributions.
@@ -127,14 +102,14 @@ class Profile:
         """The blocks that cannot be run, each with the reason."""
         found = {}
         for item in placed:
-            needed = (self.measurements[subject] for subject in subjects(self.backend, item, self.input_shape))
-            if failed := [measurement for measurement in needed if not measurement.ok]:
+            needed = map(self.measurements.get, subjects(self.backend, item, self.input_shape))
+            if failed := [measurement for measurement in needed if measurement and not measurement.ok]:
                 found[item] = failed[0]
         return found
 
     def clipped(self, placed: Iterable[P]) -> list[P]:
         """The blocks whose measured contribution is below 0: within the noise, they cost nothing."""
-        items = list(placed)
+        items = [item for item in placed if self.measured(item)]
         failed = self.failures(items)
         return [item for item in items if item not in failed and self._difference_ms(item) < 0]
 
@@ -145,12 +120,17 @@ class Profile:
         return difference / with_blocks.length
 
 
-def subjects(backend: Backend, placed: Placed, input_shape: Shape) -> tuple[Subject, Subject]:
-    """The chain with a block and the one without, whose difference is the block's contribution."""
-    part, shape = backend.deployed(placed.part), placed.shape
-    framed = shape != input_shape
-    length = CHAIN if part.output_shape(shape) == shape else 1
-    return Subject(part, shape, length, framed), Subject(None, shape, 0, framed)
+@dataclass(frozen=True)
+class Budget:
+    """How long the blocks of a space may be measured.
+
+    Attributes:
+        minutes: no batch is begun later than this.
+        usage: [n], how often a network has each of the blocks to be profiled, on average.
+    """
+
+    minutes: float
+    usage: npt.NDArray[np.float64]
 
 
 def profile(
@@ -160,6 +140,7 @@ def profile(
     store: LatencyStore,
     settings: TimingSettings | None = None,
     progress: Progress | None = None,
+    budget: Budget | None = None,
 ) -> Profile:
     """Measures what the table lacks for these blocks, and returns what it then holds for them.
 
@@ -173,17 +154,24 @@ def profile(
         store: the table.
         settings: time for each chain.
         progress: called with (done, total) of the chains that are still to be measured.
+        budget: where not everything may be measured.
     """
     key, every = backend.key(), wanted(backend, placements, input_shape)
     known = store.get(key)
     missing = unknown(every, known)
+    clock = SystemClock()
+    end = math.inf if budget is None else clock.wall_ns() + budget.minutes * _MINUTE_NS
+    if budget is not None:
+        missing = informative(backend, placements, input_shape, missing, budget.usage)
     for done, batch in _batches(missing):
+        if clock.wall_ns() >= end and any(subject.part for subject in batch):
+            break
         found = _measure(
             backend, batch, settings or TimingSettings(), _shifted(progress, done, len(missing), len(batch))
         )
         store.put(key, found)
         known.update(found)
-    return Profile(backend, input_shape, {subject: known[subject.text] for subject in every})
+    return Profile(backend, input_shape, {subject: known[subject.text] for subject in every if subject.text in known})
 
 
 def measured_networks(
@@ -206,22 +194,10 @@ def measured_networks(
     return [known[text] for text in texts]
 
 
-def wanted(backend: Backend, placements: Iterable[Placed], input_shape: Shape) -> set[Subject]:
-    """All chains that the contributions and the overhead are computed from."""
-    empty = Subject(None, input_shape, 0, framed=False)
-    return {empty, *(subject for placed in placements for subject in subjects(backend, placed, input_shape))}
-
-
-def unknown(every: Iterable[Subject], known: Mapping[str, Measurement]) -> list[Subject]:
-    """Those that a table lacks, or that failed for a reason that may pass."""
-    return [subject for subject in every if subject.text not in known or known[subject.text].state in _PASSING]
-
-
-def _batches(missing: Iterable[Subject]) -> Iterator[tuple[int, list[Subject]]]:
-    """The subjects a few at a time, those that share an exported block together; each batch with its start."""
-    ordered = sorted(missing, key=lambda subject: (subject.shape, subject.plain, subject.text))
-    for start in range(0, len(ordered), _BATCH):
-        yield start, ordered[start : start + _BATCH]
+def _batches(missing: Sequence[Subject]) -> Iterator[tuple[int, list[Subject]]]:
+    """The subjects a few at a time, in their order; each batch with its start."""
+    for start in range(0, len(missing), _BATCH):
+        yield start, list(missing[start : start + _BATCH])
 
 
 def _measure(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware.profile import unknown, wanted
 from hardware.store import LatencyStore
+from hardware.subjects import unknown, wanted
 from nas import folders
 from nas.config import ConfigurationError, read, read_run
 from nas.progress import progress

@@ -17,8 +17,9 @@ from hardware.backends._role import Backend, Progress, Workload
 from hardware.backends.roofline import Roofline
 from hardware.backends.torch_eager import TorchEager
 from hardware.measurement import Measurement, MeasurementError
-from hardware.profile import CHAIN, profile, subjects
+from hardware.profile import Budget, profile
 from hardware.store import LatencyStore, StoreError
+from hardware.subjects import CHAIN, subjects
 from hardware.timing import TimingSettings
 from searchspaces.architecture import Architecture
 from searchspaces.blocks.channel_mixing import ChannelMixing
@@ -214,3 +215,33 @@ def test_a_backend_without_integers_shares_the_float_rows(store: LatencyStore) -
 
 def test_no_placements_no_measurements(store: LatencyStore) -> None:
     assert len(profile([], INPUT, Counting(), store).measurements) == 1
+
+
+def test_under_a_budget_what_is_left_out_is_estimated(store: LatencyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardware.profile._BATCH", 2)
+    nothing = profile(PLACEMENTS, INPUT, Counting(), store, budget=Budget(0.0, np.ones(len(PLACEMENTS))))
+    assert all(subject.part is None for subject in nothing.measurements), "frames are needed for any estimate"
+    assert not any(map(nothing.measured, PLACEMENTS))
+    assert np.all(nothing.contributions_ms(PLACEMENTS) > 0)
+    whole = profile(PLACEMENTS, INPUT, Counting(), store, budget=Budget(1.0, np.ones(len(PLACEMENTS))))
+    assert all(map(whole.measured, PLACEMENTS))
+    assert len(MEASURED) == len(set(MEASURED)) == len(whole.measurements)
+
+
+def test_measured_blocks_keep_their_values_beside_estimates(store: LatencyStore) -> None:
+    profile(PLACEMENTS[1:3], INPUT, Counting(), store)
+    table = profile(PLACEMENTS, INPUT, Counting(), store, budget=Budget(0.0, np.ones(len(PLACEMENTS))))
+    values = table.contributions_ms(PLACEMENTS)
+    for number in (1, 2):
+        assert values[number] == table.contribution_ms(PLACEMENTS[number])
+    exact = profile(PLACEMENTS, INPUT, Counting(), store).contributions_ms(PLACEMENTS)
+    np.testing.assert_allclose(values, exact, rtol=0.25)
+
+
+def test_the_most_used_blocks_come_first_under_a_budget(store: LatencyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardware.profile._BATCH", 1)
+    usage = np.zeros(len(PLACEMENTS))
+    usage[2] = 1.0
+    profile(PLACEMENTS, INPUT, Counting(), store, budget=Budget(1.0, usage))
+    blocks = [architecture for architecture in MEASURED if len(architecture.blocks()) > 1]
+    assert PLACEMENTS[2].part in blocks[0].layers
