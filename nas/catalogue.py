@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import hardware
 import nas
+import predictors
 import searchspaces
 from searchspaces.part import Part
 from searchspaces.registry import is_role, kinds, resolve
@@ -34,8 +35,9 @@ def _roles() -> Iterator[tuple[str, type[Part]]]:
 
 
 def _role_files() -> Iterator[str]:
-    """Where a role may be: `_role` in every folder of our packages."""
-    for package in (searchspaces, hardware, nas):
+    """Where a role may be: `_role` in every package of ours and in each of its folders."""
+    for package in (searchspaces, hardware, predictors, nas):
+        yield f"{package.__name__}._role"
         for folder in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if folder.ispkg:
                 yield f"{folder.name}._role"
