@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nas import pareto
+from nas.differences import differences
 from nas.problem import Floats, Genes, Problem
 
 OK = "ok"
@@ -137,6 +138,27 @@ class Archive:
             raise ValueError(f"architecture {trial.architecture_id} is already in {self.path}") from error
         self._trials.append(_trial(row))
 
+    @property
+    def verified(self) -> int:
+        """How many trials there were when costs were last verified by measurements; 0 if never."""
+        found = self._connection.execute("SELECT value FROM meta WHERE key = 'verified'").fetchone()
+        return int(found[0]) if found else 0
+
+    def revise(self, trials: Sequence[Trial]) -> None:
+        """Replaces the values and states of known trials, and notes that all there are now are verified; all or none.
+
+        Raises:
+            ArchiveError: the disk is full, or another process writes to the archive.
+        """
+        rows = [_row(trial) for trial in trials]
+        with _explained(self.path), _transaction(self._connection):
+            for row in rows:
+                update = "UPDATE trials SET objectives = ?, state = ?, reason = ? WHERE number = ?"
+                self._connection.execute(update, (*row[4:], row[0]))
+            self._connection.execute("REPLACE INTO meta VALUES ('verified', ?)", (str(len(self._trials)),))
+        for trial, row in zip(trials, rows, strict=True):
+            self._trials[trial.number] = _trial(row)
+
     def trials(self) -> list[Trial]:
         """All trials in order."""
         return list(self._trials)
@@ -193,14 +215,25 @@ def _prepare(connection: sqlite3.Connection, path: Path, fingerprint: str | None
 
 def _create(connection: sqlite3.Connection, fingerprint: str) -> None:
     """The tables, all or none; the loser of a race with another process finds them made."""
+    with _transaction(connection):
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            for statement in _TABLES:
+                connection.execute(statement)
+            connection.execute("INSERT INTO meta VALUES ('fingerprint', ?)", (fingerprint,))
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is executed within, or nothing of it."""
     connection.execute("BEGIN IMMEDIATE")
-    if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        for statement in _TABLES:
-            connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES ('fingerprint', ?)", (fingerprint,))
-        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
-    connection.execute("COMMIT")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
 
 
 def _fingerprint(connection: sqlite3.Connection) -> str:
@@ -216,26 +249,6 @@ def _compare(connection: sqlite3.Connection, path: str, fingerprint: str | None)
         found = list(differences(_parsed(begun), _parsed(fingerprint)))
         if found:
             raise ResumeRefused(path, found)
-
-
-def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """`a.b: 3 before, 4 now` for each place at which two pieces of JSON data differ."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in [*before, *(key for key in now if key not in before)]:
-            yield from differences(before.get(key, _ABSENT), now.get(key, _ABSENT), f"{path}.{key}" if path else key)
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, pair in enumerate(zip(before, now, strict=True)):
-            yield from differences(*pair, f"{path}.{index}")
-    elif before is _ABSENT or now is _ABSENT or json.dumps(before) != json.dumps(now):
-        yield f"{path or 'configuration'}: {_shown(before)} before, {_shown(now)} now"
-
-
-_ABSENT = object()
-
-
-def _shown(value: Any) -> str:
-    text = "absent" if value is _ABSENT else json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _parsed(text: str) -> Any:

@@ -74,6 +74,30 @@ def test_a_trial_out_of_order_or_known_or_nan_is_refused(second: Trial, message:
     assert len(archive) == 1
 
 
+def test_revised_trials_are_read_again_and_counted_as_verified(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.sqlite", FINGERPRINT) as archive:
+        filled(archive, 3)
+        assert archive.verified == 0
+        archive.revise([trial(1, 0.5, 7.0), trial(2, state="timeout")])
+        expected = [trial(0, 1.0, 0.0), trial(1, 0.5, 7.0), trial(2, state="timeout")]
+        assert (archive.trials(), archive.verified) == (expected, 3)
+    with Archive.open(tmp_path / "a.sqlite", FINGERPRINT) as archive:
+        assert (archive.trials(), archive.verified) == (expected, 3)
+        archive.add(trial(3, 0.1, 1.0))
+        assert archive.verified == 3
+
+
+def test_a_revision_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.sqlite", FINGERPRINT) as archive:
+        before = filled(archive, 2).trials()
+        broken = Trial(1, "id1", (1, 0), {}, {"error": 0.0}, None, "")  # type: ignore[arg-type]
+        with pytest.raises(sqlite3.IntegrityError):
+            archive.revise([trial(0, 9.0, 9.0), broken])
+        assert (archive.trials(), archive.verified) == (before, 0)
+    with Archive.open(tmp_path / "a.sqlite", FINGERPRINT) as archive:
+        assert archive.trials() == before
+
+
 def test_the_front_is_feasible_and_not_dominated() -> None:
     bounded, archive = problem((3, 3), latency_ms=3.0), Archive.memory()
     for number, pair in enumerate([(0.5, 2.0), (0.1, 9.0), (0.6, 2.0), (0.7, 1.0), (0.5, 2.0)]):
