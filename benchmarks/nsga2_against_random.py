@@ -31,6 +31,8 @@ from nas.strategies.nsga2 import Nsga2
 from nas.strategies.random import Random
 from nas.training._fit import Fit
 from nas.training._role import Trainee
+from predictors._role import Examples
+from predictors.encodings.space import SpaceEncoding
 from predictors.latency_table import LatencyTable
 from searchspaces.networks._role import Signature
 from searchspaces.placements import Placements
@@ -70,7 +72,7 @@ def tabulated(experiment: Experiment) -> tuple[Problem, Placements]:
     placements = Placements(space)
     with LatencyStore(":memory:") as store:
         found = profile(placements.units, space.input_shape, experiment.hardware, store)
-    costs = CostTables(placements, LatencyTable(placements, found))
+    costs = CostTables(placements, LatencyTable().fit(Examples.none(SpaceEncoding(placements, found))))
     return Problem(space, dict.fromkeys(OBJECTIVES, "minimize"), {}, costs), placements
 
 

@@ -21,6 +21,8 @@ from hardware.profile import profile
 from hardware.store import LatencyStore
 from nas.config import Experiment, read
 from nas.evaluator import CostTables
+from predictors._role import Examples
+from predictors.encodings.space import SpaceEncoding
 from predictors.latency_table import LatencyTable
 from searchspaces.networks._role import Signature
 from searchspaces.placements import Placements
@@ -60,7 +62,7 @@ def operations(space: SearchSpace, experiment: Experiment, rows: int) -> dict[st
     placements = Placements(space)
     with LatencyStore(":memory:") as store:
         found = profile(placements.units, space.input_shape, experiment.hardware, store)
-    costs = CostTables(placements, LatencyTable(placements, found))
+    costs = CostTables(placements, LatencyTable().fit(Examples.none(SpaceEncoding(placements, found))))
     return {
         "sample": lambda: space.sample(rng, rows),
         "mutate": lambda: space.mutate(first, rng, 1 / len(space.decisions)),

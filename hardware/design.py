@@ -69,7 +69,7 @@ class BlockField:
         roofline = Roofline(batch_size=batch_size)
         empty = roofline.overhead_us / 1e3
         estimates = [roofline.estimate(Architecture(p.shape, (p.part,))).milliseconds - empty for p in placed]
-        kinds = [_kind(item.part) for item in placed]
+        kinds = [kind_of(item.part) for item in placed]
         return cls(
             np.maximum(np.array(estimates, dtype=float), 1e-6),
             np.array([_amounts(item) for item in placed], dtype=float).reshape(len(placed), -1),
@@ -141,7 +141,7 @@ def _amounts(placed: Placed) -> list[float]:
     return [float(np.log1p(amount)) for amount in (found.macs, found.activation_bytes, found.parameters)]
 
 
-def _kind(part: Block) -> str:
+def kind_of(part: Block) -> str:
     """The kinds that a block's description names, without its numbers."""
     return json.dumps(_kinds(part.describe()), sort_keys=True)
 

@@ -23,7 +23,7 @@ _RELEVANT = re.compile(
     r"fma|f16c|avx|avx2|avx_vnni|avx512(f|bw|vl|_vnni|_bf16|_fp16)|amx_(tile|int8|bf16)|"
     r"neon|asimd|asimddp|asimdhp|i8mm|bf16|sve2?"
 )
-_PACKAGES = ("torch", "onnxruntime", "numpy")
+_PACKAGES = ("torch", "onnxruntime", "openvino", "nncf", "executorch", "numpy")
 
 
 @dataclass(frozen=True)

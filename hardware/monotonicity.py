@@ -19,6 +19,7 @@ from searchspaces.cost import cost
 
 AGAIN = "measured again: faster than a smaller block"
 """The note on a measurement that was confirmed; it is not made a third time."""
+_AXES = {"shape.0": "input channels"}
 _CAREFUL = 3
 """How many times the visits of a first measurement a second one makes."""
 
@@ -44,7 +45,8 @@ class Inversion:
     def __str__(self) -> str:
         low, high = (dict(_leaves(_data(item)))[self.field] for item in (self.smaller, self.larger))
         where = f"{self.smaller.part.kind()} on {self.smaller.shape}"
-        return f"{where}: {self.field} {high} takes {self.larger_ms:.4f} ms, {low} takes {self.smaller_ms:.4f} ms"
+        name = _AXES.get(self.field, self.field)
+        return f"{where}: {name} {high:g} takes {self.larger_ms:.4f} ms, {low:g} takes {self.smaller_ms:.4f} ms"
 
 
 def inversions(profile: Profile, placed: Sequence[Placed]) -> list[Inversion]:

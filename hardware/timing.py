@@ -3,6 +3,10 @@
 A sample is a *block*: so many runs back to back that reading the clock is at most half a thousandth of it. A program is
 warmed up until its blocks are stable, then visited several times; several programs are visited in random order, so
 that slow drift of the machine spreads over all of them evenly instead of favouring the first.
+
+Between blocks a fixed loop is timed. Two hardware threads of one core slow each other down to half their speed while
+wall and processor time stay equal; the loop tells, and it tells without regard to the block's own length, so that
+setting aside the blocks beside a slow loop does not choose among a program's own fast and slow runs.
 """
 
 from __future__ import annotations
@@ -13,18 +17,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
 
-Program = Callable[[], None]
+from hardware.blocks import Blocks, Row, Timing, noise
+from hardware.timing_settings import FINAL as FINAL
+from hardware.timing_settings import LEAST_BLOCKS
+from hardware.timing_settings import TimingSettings as TimingSettings
+
+Run = Callable[[], None]
 Progress = Callable[[int, int], None]
 
 _TIMER_SHARE = 5e-4
 _STABLE_BLOCKS = 10
-_LEAST_BLOCKS = 3
-_CALM_BLOCKS = 5
+_LEAST_CALM = 20
+_ASYNCHRONOUS_RUNS = 10
 _NS_PER_MS = 1e6
+_NS_PER_S = 1e9
 
 
 class Clock(Protocol):
@@ -50,69 +61,42 @@ class SystemClock:
 
 
 @dataclass(frozen=True)
-class TimingSettings:
-    """How much time a measurement may take. The defaults spend 50 to 80 ms on a program of up to 300 microseconds.
+class Program:
+    """What is timed.
 
     Attributes:
-        block_ms: least length of a block.
-        warmup_ms: longest warm-up; it ends earlier once stable.
-        stability: the warm-up is over when IQR / median of the last ten blocks is below this.
-        visits: how many separated times a program is visited.
-        visit_ms: length of a visit, at least three blocks.
-        rounds: how often the visits are made at most: those that stay too noisy are made again.
-        noise: the noise above which a program is visited again.
-        timeout_ms: a program whose first run takes longer is not measured.
-        busy_ratio: a block is disturbed when its wall time is over its processor time by this factor.
-        seed: of the order of the visits, where the caller brings no generator.
+        run: one run.
+        synchronize: returns when the device has done all that was asked of it; None where `run` returns that late.
     """
 
-    block_ms: float = 0.5
-    warmup_ms: float = 20.0
-    stability: float = 0.05
-    visits: int = 4
-    visit_ms: float = 12.0
-    rounds: int = 3
-    noise: float = 0.1
-    timeout_ms: float = 20_000.0
-    busy_ratio: float = 1.2
-    seed: int = 0
+    run: Run
+    synchronize: Run | None = None
 
 
-FINAL = TimingSettings(block_ms=1.0, warmup_ms=300.0, visits=10, visit_ms=100.0)
-"""About a second and more for each program: for the figures that a user sees."""
+class Probe:
+    """The fixed loop between blocks, and the shortest time that it ever took."""
+
+    def __init__(self, clock: Clock | None = None, work: Run | None = None) -> None:
+        self._clock, self._work = clock or SystemClock(), work or _loop
+        self.fastest_ns = math.inf
+
+    def time_ns(self) -> float:
+        """The loop's time, once its code is in the cache."""
+        self._work()
+        start = self._clock.wall_ns()
+        self._work()
+        taken = max(self._clock.wall_ns() - start, 1)
+        self.fastest_ns = min(self.fastest_ns, taken)
+        return taken
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Statistics over blocks, in milliseconds of wall time for one run.
-
-    Attributes:
-        median_ms: median.
-        p10_ms: tenth percentile.
-        p90_ms: ninetieth percentile.
-        noise: interquartile range over median.
-        cpu_ms: median processor time of one run, all threads together.
-        samples: blocks behind the statistics.
-        disturbed: blocks during which other load took the processor. They are left out of the statistics as long
-            as five blocks remain; else nothing is left out.
-    """
-
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    noise: float
-    cpu_ms: float
-    samples: int
-    disturbed: int
-
-
-def time_program(run: Program, settings: TimingSettings | None = None, clock: Clock | None = None) -> Timing:
+def time_program(run: Run, settings: TimingSettings | None = None, clock: Clock | None = None) -> Timing:
     """The timing of one program.
 
     Raises:
         TimeoutError: one run takes longer than `settings.timeout_ms`.
     """
-    result = measure_in_visits([run], settings, clock=clock)[0]
+    result = measure_in_visits([Program(run)], settings, clock=clock)[0]
     if isinstance(result, Exception):
         raise result
     return result
@@ -124,38 +108,71 @@ def measure_in_visits(
     rng: np.random.Generator | None = None,
     progress: Progress | None = None,
     clock: Clock | None = None,
+    announce: Callable[[int], None] | None = None,
+    probe: Probe | None = None,
 ) -> list[Timing | Exception]:
     """The timing of each program, or what it raised, in the order of the programs.
 
-    `progress(done, total)` counts the visits of the first round, warm-ups among them.
+    Args:
+        programs: what is timed.
+        settings: how.
+        rng: draws the order of the visits.
+        progress: called with (done, total) of the visits of the first round, warm-ups among them.
+        clock: the clocks.
+        announce: called with a program's index before each of its visits.
+        probe: knows the processor's full speed from earlier calls.
     """
     settings, clock = settings or TimingSettings(), clock or SystemClock()
     rng = np.random.default_rng(settings.seed) if rng is None else rng
-    stopwatches = [_Stopwatch(program, settings, clock) for program in programs]
+    probe = probe or Probe(clock)
+    stopwatches = [_Stopwatch(program, settings, clock, probe) for program in programs]
     first = [*rng.permutation(len(programs)), *_plan(range(len(programs)), settings, rng)]
     with _no_garbage_collection():
         for done, index in enumerate(first, 1):
-            stopwatches[index].visit()
+            _visit(stopwatches, index, announce)
             if progress:
                 progress(done, len(first))
         for _ in range(settings.rounds - 1):
             for index in _plan([i for i, stopwatch in enumerate(stopwatches) if stopwatch.unsettled], settings, rng):
-                stopwatches[index].visit()
+                _visit(stopwatches, index, announce)
     return [stopwatch.result() for stopwatch in stopwatches]
 
 
-def _plan(indices: Sequence[int], settings: TimingSettings, rng: np.random.Generator) -> list[int]:
-    """A round: each program so many times, in random order."""
-    return list(rng.permutation(np.repeat(np.array(indices, dtype=np.int64), settings.visits)))
+def joules_per_run(
+    program: Program, joules: Callable[[], float], idle_watts: float, least_ms: float, clock: Clock | None = None
+) -> float:
+    """What a run draws beyond what the idle machine draws in that time, over at least so many milliseconds of runs."""
+    clock, runs = clock or SystemClock(), 0
+    before, start = joules(), clock.wall_ns()
+    while clock.wall_ns() - start < least_ms * _NS_PER_MS:
+        for _ in range(_ASYNCHRONOUS_RUNS if program.synchronize else 1):
+            program.run()
+            runs += 1
+        if program.synchronize:
+            program.synchronize()
+    seconds = (clock.wall_ns() - start) / _NS_PER_S
+    return (joules() - before - idle_watts * seconds) / runs
+
+
+def idle_watts(joules: Callable[[], float], least_ms: float) -> float:
+    """What the machine draws while this process sleeps."""
+    before, start = joules(), time.perf_counter_ns()
+    time.sleep(least_ms / 1e3)
+    return (joules() - before) / ((time.perf_counter_ns() - start) / _NS_PER_S)
+
+
+def now() -> str:
+    """The date and time in UTC, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Stopwatch:
     """The samples of one program. The first visit warms up, each later one measures."""
 
-    def __init__(self, run: Program, settings: TimingSettings, clock: Clock) -> None:
-        self._run, self._settings, self._clock = run, settings, clock
-        self._repeats = 0
-        self._samples: list[tuple[float, float]] = []
+    def __init__(self, program: Program, settings: TimingSettings, clock: Clock, probe: Probe) -> None:
+        self._program, self._settings, self._clock, self._probe = program, settings, clock, probe
+        self._repeats = self._visits = 0
+        self._samples: list[tuple[int, float, float, float]] = []
         self._error: Exception | None = None
 
     def visit(self) -> None:
@@ -174,22 +191,29 @@ class _Stopwatch:
     def unsettled(self) -> bool:
         """Whether the samples are too noisy, or mostly disturbed."""
         timing = self.result()
-        return isinstance(timing, Timing) and (
-            timing.noise > self._settings.noise or 2 * timing.disturbed > len(self._samples)
-        )
+        if isinstance(timing, Exception):
+            return False
+        return timing.noise > self._settings.noise or len(self._samples) - timing.disturbed < _LEAST_CALM
 
     def result(self) -> Timing | Exception:
         """The statistics, or the error."""
-        return self._error or _statistics(np.array(self._samples), self._settings)
+        if self._error is not None:
+            return self._error
+        fastest, settings = self._probe.fastest_ns, self._settings
+        rows: list[Row] = [(visit, wall, cpu, probe / fastest) for visit, wall, cpu, probe in self._samples]
+        blocks, waits = Blocks.of(rows, self._repeats), self._program.synchronize is not None
+        return Timing.of(blocks, blocks.calm(None if waits else settings.busy_ratio, settings.slow_ratio))
 
     def _measure(self) -> None:
         """Blocks for one visit; the first refills caches that other programs emptied, and does not count."""
         self._block()
-        spent, blocks = 0.0, 0
-        while spent < self._settings.visit_ms or blocks < _LEAST_BLOCKS:
-            self._samples.append(self._block())
-            spent += self._samples[-1][0] * self._repeats
-            blocks += 1
+        spent, blocks, before = 0.0, 0, self._probe.time_ns()
+        while spent < self._settings.visit_ms or blocks < LEAST_BLOCKS:
+            wall, cpu = self._block()
+            after = self._probe.time_ns()
+            self._samples.append((self._visits, wall, cpu, max(before, after)))
+            before, spent, blocks = after, spent + wall * self._repeats, blocks + 1
+        self._visits += 1
 
     def _warm_up(self) -> None:
         """Finds the number of runs in a block, then runs blocks until they are stable or time is up."""
@@ -199,7 +223,7 @@ class _Stopwatch:
         while spent < self._settings.warmup_ms:
             recent = [*recent, self._block()[0]][-_STABLE_BLOCKS:]
             spent += recent[-1] * self._repeats
-            if len(recent) == _STABLE_BLOCKS and _noise(np.array(recent)) < self._settings.stability:
+            if len(recent) == _STABLE_BLOCKS and noise(np.array(recent)) < self._settings.stability:
                 break
 
     def _find_repeats(self) -> float:
@@ -217,11 +241,13 @@ class _Stopwatch:
 
     def _block(self) -> tuple[float, float]:
         """Wall and processor milliseconds of one run, as the mean over one block."""
-        run, repeats, clock = self._run, self._repeats, self._clock
+        run, synchronize, repeats, clock = self._program.run, self._program.synchronize, self._repeats, self._clock
         cpu = clock.cpu_ns()
         wall = clock.wall_ns()
         for _ in range(repeats):
             run()
+        if synchronize:
+            synchronize()
         wall = clock.wall_ns() - wall
         cpu = clock.cpu_ns() - cpu
         return wall / repeats / _NS_PER_MS, cpu / repeats / _NS_PER_MS
@@ -235,27 +261,22 @@ def _timer_cost_ms(clock: Clock, reads: int = 20) -> float:
     return (end - start) / reads / _NS_PER_MS
 
 
-def _statistics(samples: np.ndarray, settings: TimingSettings) -> Timing:
-    """Statistics of [blocks, (wall, processor)] milliseconds."""
-    wall, cpu = samples.T
-    busy = wall > settings.busy_ratio * cpu
-    kept = ~busy if np.sum(~busy) >= _CALM_BLOCKS else np.ones_like(busy)
-    p10, median, p90 = np.percentile(wall[kept], [10, 50, 90])
-    return Timing(
-        median_ms=float(median),
-        p10_ms=float(p10),
-        p90_ms=float(p90),
-        noise=_noise(wall[kept]),
-        cpu_ms=float(np.median(cpu[kept])),
-        samples=int(kept.sum()),
-        disturbed=int(busy.sum()),
-    )
+def _visit(stopwatches: Sequence[_Stopwatch], index: int, announce: Callable[[int], None] | None) -> None:
+    """A visit, announced."""
+    if announce:
+        announce(int(index))
+    stopwatches[index].visit()
 
 
-def _noise(values: np.ndarray) -> float:
-    """Interquartile range over median; 0 when all are 0."""
-    low, median, high = np.percentile(values, [25, 50, 75])
-    return float((high - low) / median) if median else 0.0
+def _plan(indices: Sequence[int], settings: TimingSettings, rng: np.random.Generator) -> list[int]:
+    """A round: each program so many times, in random order."""
+    return list(rng.permutation(np.repeat(np.array(indices, dtype=np.int64), settings.visits)))
+
+
+def _loop() -> None:
+    """About five microseconds of one core's own work, without memory."""
+    for _ in range(500):
+        pass
 
 
 @contextmanager

@@ -82,11 +82,25 @@ def schema() -> None:
 
 
 @app.command()
-def profile(config: Config, overrides: Overrides = [], as_json: Json = False) -> None:  # noqa: B006
+def profile(
+    config: Config,
+    overrides: Overrides = [],  # noqa: B006
+    budget: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="Longest time; the informative first.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="PAGE", help="Also measure networks; write an HTML page.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Measure the blocks of a space on its hardware; what is known already is not measured again."""
     from nas import commands
 
+    overrides = overrides if budget is None else [*overrides, f"profile.minutes={budget}"]
+    page = commands.profile_report(config, overrides, report) if report else None
     print(commands.profile(config, overrides, as_json))
+    if page:
+        print(f"page  {page}", file=sys.stderr)
 
 
 @app.command()
@@ -149,6 +163,21 @@ def doctor(as_json: Json = False) -> None:
 
     found = examine()
     print(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))
+
+
+@app.command()
+def agent(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 7077,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; at this one, only this machine is heard.")
+    ] = "127.0.0.1",
+    secret_file: Annotated[Path | None, typer.Option(help="Private file with the secret of both sides.")] = None,
+    secret_env: Annotated[str, typer.Option(help="Variable with it, where no file is named.")] = "NAS_AGENT_SECRET",
+) -> None:
+    """Measure exported files for another machine, which names this one as `hardware: {kind: remote, ...}`."""
+    from hardware.agent.server import serve
+
+    serve(port, host, secret_file, secret_env)
 
 
 def _listing(rows: dict[str, dict[str, Any]]) -> str:

@@ -75,15 +75,24 @@ def plan(config: Path, overrides: Sequence[str]) -> str:
     )
 
 
+def profile_report(config: Path, overrides: Sequence[str], page: Path) -> Path:
+    """Measures what the latency table lacks, blocks and networks, and writes the page of it; returns its path."""
+    from nas.report.profile_page import write_profile_page
+    from nas.report.profile_results import examine
+
+    run = Run(read(config, overrides), Path(), progress())
+    return write_profile_page(examine(run.profiler), page, config.stem)
+
+
 def profile(config: Path, overrides: Sequence[str], as_json: bool) -> str:
     """Measures what the latency table lacks; returns the blocks by their contribution."""
     run = Run(read(config, overrides), Path(), progress())
-    found, units = run.profile, run.placements.units
-    failed = found.failures(units)
+    found, units = run.profiler.profile, run.placements.units
+    failed, values = found.failures(units), found.contributions_ms(units)
     rows: list[dict[str, Any]] = [
-        {"block": unit.part.describe(), "shape": unit.shape, "latency_ms": found.contribution_ms(unit)}
-        for unit in units
-        if unit not in failed
+        {"block": u.part.describe(), "shape": u.shape, "latency_ms": float(ms), "measured": found.measured(u)}
+        for u, ms in zip(units, values, strict=True)
+        if u not in failed
     ]
     rows.sort(key=lambda row: -row["latency_ms"])
     failures: list[dict[str, Any]] = [

@@ -14,6 +14,8 @@ from nas import yaml_source
 from nas.strategies._role import Strategy
 from nas.tasks._role import Task
 from nas.training._role import Training
+from predictors._role import Predictor
+from predictors.additive_residual import AdditiveResidual
 from searchspaces.choice import describe_open
 from searchspaces.faults import DescriptionError, Fault
 from searchspaces.networks._role import Network
@@ -34,12 +36,29 @@ class Finalize(Part):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
 
 
+class Profiling(Part):
+    """What is measured of the hardware before a search, and during it."""
+
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Longest time: half of it for blocks, the most informative first, the rest for networks. No bound if not given."""
+    networks: Annotated[int, Field(ge=0)] = 40
+    """Random networks that are measured whole, from which the predictor learns what the sum of their blocks misses."""
+    verified: Annotated[int, Field(ge=0)] = 8
+    """Candidates on the believed front or near a bound that are measured after every `every` evaluations, at most."""
+    every: Annotated[int, Field(ge=1)] = 50
+    """Evaluations after which candidates are measured and the predictor is fitted anew."""
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Probability of the predictor's intervals, whose upper ends bounds are held against."""
+
+
 class Experiment(Part):
     """One run: what to learn, which networks, on what hardware, to what end and how."""
 
     task: Task
     space: Annotated[Network, Open()]
     hardware: Backend
+    profile: Profiling = Profiling()
+    predictor: Predictor = AdditiveResidual()
     objectives: dict[Value, Literal["minimize", "maximize"]] = {"error": "minimize", "latency_ms": "minimize"}
     constraints: dict[Value, float] = {}
     training: Training

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from predictors._role import Predictor
+from predictors._role import Model
 from searchspaces.cost import cost
 from searchspaces.placements import Placements, Unit
 from searchspaces.space import Genes
@@ -27,10 +27,10 @@ class CostTables:
     """Costs of whole populations, from what each block costs.
 
     `macs`, `parameters` and `model_bytes` are sums over blocks; `peak_memory_bytes` is the model and the most that one
-    operator reads and writes; `latency_ms` comes from the predictor.
+    operator reads and writes; `latency_ms` comes from a predictor.
     """
 
-    def __init__(self, placements: Placements, latency: Predictor) -> None:
+    def __init__(self, placements: Placements, latency: Model) -> None:
         self.placements, self.latency = placements, latency
 
     @cached_property
@@ -45,11 +45,18 @@ class CostTables:
 
     def __call__(self, matrix: Genes) -> Costs:
         """Every cost of canonical rows: [n, decisions] -> arrays [n] by name."""
+        return {**self.counted(matrix), "latency_ms": self.latency.predict(matrix).mean}
+
+    def upper(self, matrix: Genes) -> Costs:
+        """The same with the upper end of the latency's interval, which is what bounds are held against."""
+        mean, (_, high) = self.latency.predict(matrix).mean, self.latency.interval(matrix)
+        return {**self.counted(matrix), "latency_ms": np.maximum(mean, high)}
+
+    def counted(self, matrix: Genes) -> Costs:
+        """The costs that are counted, not predicted."""
         units = self.placements.of(matrix)
         costs = {name: self._tables[name][units].sum(axis=1) for name in ("macs", "parameters", "model_bytes")}
-        costs["peak_memory_bytes"] = costs["model_bytes"] + self._tables["peak"][units].max(axis=1)
-        costs["latency_ms"] = self.latency.predict(matrix)
-        return costs
+        return {**costs, "peak_memory_bytes": costs["model_bytes"] + self._tables["peak"][units].max(axis=1)}
 
 
 def stored_bytes(unit: Unit) -> float:

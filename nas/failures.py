@@ -16,6 +16,8 @@ CODES = {
     "nas.archive.ArchiveError": 1,
     "nas.training._role.CheckpointError": 1,
     "nas.export._role.ExportError": 1,
+    "hardware.backends._role.UnavailableError": 2,
+    "hardware.agent.secret.SecretError": 2,
     "hardware.store.StoreError": 1,
     "hardware.measurement.MeasurementError": 1,
     "builtins.OSError": 1,

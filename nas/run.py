@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,19 +13,17 @@ import numpy as np
 import torch
 import yaml
 
-from hardware.profile import Profile, measured_networks, profile, unknown, wanted
-from hardware.store import LatencyStore
-from nas import folders
 from nas.archive import Archive, Trial
 from nas.config import Experiment
 from nas.evaluator import CostTables, Evaluator
 from nas.files import write_atomic
 from nas.problem import Direction, Problem
-from nas.progress import Phase, Progress
+from nas.profiling import Profiler
+from nas.progress import Progress
 from nas.training._fit import Fit
 from nas.training._role import Trainee
+from nas.verification import Verification
 from nas.versions import versions
-from predictors.latency_table import LatencyTable
 from searchspaces.networks._role import Signature
 from searchspaces.placements import Placements
 from searchspaces.space import Genes, SearchSpace
@@ -33,9 +31,6 @@ from searchspaces.supernet import Supernet
 
 if TYPE_CHECKING:
     from nas.tasks._loaded import LoadedTask
-
-WHOLE_NETWORKS = 8
-"""Random networks that are measured whole, to learn what the sum of their blocks misses."""
 
 
 @dataclass
@@ -84,49 +79,28 @@ class Run:
         return Placements(self.space)
 
     @cached_property
-    def profile(self) -> Profile:
-        """The latencies of the space's blocks, measured where the user's table lacks them."""
-        with LatencyStore(folders.latency_table()) as store:
-            return self.measured(store)
-
-    @cached_property
-    def latency(self) -> LatencyTable:
-        """The latency of every architecture: the profile, scaled to a few whole networks."""
-        table = LatencyTable(self.placements, self.profile)
-        rows = self.space.sample(np.random.default_rng(0), WHOLE_NETWORKS)
-        networks = [self.space.decode(row) for row in rows]
-        with LatencyStore(folders.latency_table()) as store, self.progress.phase("calibrate", len(rows)) as phase:
-            advance = Advance(phase, len(rows))
-            measurements = measured_networks(networks, self.experiment.hardware, store, progress=advance)
-            advance(1, 1)
-        table.fit(rows, measurements)
-        return table
+    def profiler(self) -> Profiler:
+        """What is measured of the hardware."""
+        found = self.experiment
+        return Profiler(found.hardware, self.placements, found.profile, found.predictor, self.progress, found.seed)
 
     @cached_property
     def costs(self) -> CostTables:
         """Costs of whole populations."""
-        return CostTables(self.placements, self.latency)
+        return CostTables(self.placements, self.profiler.latency)
 
     @cached_property
     def problem(self) -> Problem:
         """Objectives and bounds over the space."""
         objectives = cast(dict[str, Direction], self.experiment.objectives)
         constraints = cast(dict[str, float], self.experiment.constraints)
-        return Problem(self.space, objectives, constraints, self.costs)
+        return Problem(self.space, objectives, constraints, self.costs.upper)
 
     @cached_property
     def trainee(self) -> Trainee:
         """The shared weights, freshly initialized from the seed."""
         torch.manual_seed(self.experiment.seed)
         return Trainee(Supernet(self.placements), self.placements, self.task)
-
-    def measured(self, store: LatencyStore) -> Profile:
-        """The profile of the space on the experiment's backend."""
-        backend, shape, units = self.experiment.hardware, self.space.input_shape, self.placements.units
-        every = wanted(backend, units, shape)
-        missing = len(unknown(every, store.get(backend.key())))
-        with self.progress.phase("profile", total=len(every), done=len(every) - missing) as phase:
-            return profile(units, shape, backend, store, progress=Advance(phase, missing))
 
     @property
     def fingerprint(self) -> str:
@@ -154,41 +128,26 @@ class Run:
 
     def search(self) -> None:
         """Asks the strategy and evaluates what it proposes, until its evaluations are spent."""
-        strategy = self.experiment.strategy
+        total = self.experiment.strategy.evaluations
         evaluator = Evaluator(self.trainee.supernet, self.task, self.costs)
-        with self.open_archive() as archive:
-            if len(archive) >= strategy.evaluations:
-                return
-            with self.progress.phase("search", total=strategy.evaluations, done=len(archive)) as phase:
-                for row in self.candidates(archive):
+        with self.open_archive() as archive, self.progress.phase("search", total=total, done=len(archive)) as phase:
+            verification = Verification(self.profiler, self.problem, archive)
+            while len(archive) < total and len(rows := self.candidates(archive)):
+                for row in rows:
                     archive.add(self.trial(len(archive), row, evaluator))
                     phase.advance(note=f"front {len(archive.front(self.problem))}")
                     self.check()
+                verification.catch_up()
+            verification.finish()
 
-    def candidates(self, archive: Archive) -> Iterator[Genes]:
-        """What the strategy proposes, asked anew whenever its last proposals are archived."""
-        strategy = self.experiment.strategy
-        while len(archive) < strategy.evaluations:
-            rows = strategy.ask(self.problem, archive, self.experiment.seed)
-            if not len(rows):
-                return
-            yield from rows[: strategy.evaluations - len(archive)]
+    def candidates(self, archive: Archive) -> Genes:
+        """What the strategy proposes, up to the next verification."""
+        strategy, every = self.experiment.strategy, self.experiment.profile.every
+        rows = strategy.ask(self.problem, archive, self.experiment.seed)
+        return rows[: min(strategy.evaluations, (len(archive) // every + 1) * every) - len(archive)]
 
     def trial(self, number: int, row: Genes, evaluator: Evaluator) -> Trial:
         """One evaluated architecture."""
         architecture = self.space.decode(row)
         genes = tuple(int(gene) for gene in row)
         return Trial(number, architecture.id, genes, architecture.describe(), dict(evaluator.evaluate(row)))
-
-
-class Advance:
-    """Turns the share that a measurement has done into steps of a phase."""
-
-    def __init__(self, phase: Phase, total: int) -> None:
-        self.phase, self.total, self.done = phase, total, 0
-
-    def __call__(self, done: int, of: int) -> None:
-        """Advances by what is newly done."""
-        steps = self.total * done // of
-        self.phase.advance(steps - self.done)
-        self.done = steps

@@ -16,6 +16,8 @@ from predictors.encodings._role import Encoding, Floats, Genes
 from searchspaces.part import Part
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
+FEWEST = 8
+"""Examples that a regression needs at least."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Examples:
     sources: tuple[Model, ...] = ()
     seed: int = 0
 
+    @classmethod
+    def none(cls, encoding: Encoding) -> Examples:
+        """No examples: for predictors that know something without."""
+        return cls(encoding, np.zeros((0, len(encoding.sizes)), dtype=np.int64), np.zeros(0))
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -78,11 +85,26 @@ class Predictor(Part, ABC):
 
     @abstractmethod
     def fit(self, examples: Examples) -> Model:
-        """A model of the examples.
+        """A model of the examples; equal examples give equal models.
 
         Raises:
             ValueError: there are too few examples, or values that the target does not admit.
         """
+
+    def needed(self, encoding: Encoding) -> int:
+        """The least number of examples."""
+        return FEWEST
+
+    def check(self, examples: Examples) -> None:
+        """Raises the `ValueError`s of `fit`."""
+        needed, kind = self.needed(examples.encoding), self.kind()
+        if len(examples) < needed:
+            raise ValueError(f"{kind} needs at least {needed} examples, there are {len(examples)}")
+        if examples.values.shape != (len(examples.matrix),) or not np.isfinite(examples.values).all():
+            raise ValueError(f"{kind} needs one finite value for each row")
+        if self.target == "log" and (examples.values <= 0).any():
+            raise ValueError(f"{kind} learns logarithms and needs positive values; for others set target: linear")
+        examples.encoding.check(examples.matrix)
 
     @abstractmethod
     def restore(self, encoding: Encoding, arrays: Arrays) -> Model:

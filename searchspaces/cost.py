@@ -30,7 +30,8 @@ class Cost:
     """Costs for one sample in float32.
 
     `activation_bytes` is what all executed operators write, `peak_activation_bytes` the most that one operator reads
-    and writes, `kernels` the number of executed operators that are more than a view.
+    and writes, `kernels` the number of executed operators that are more than a view. `depthwise_macs` are those of the
+    `macs` that convolve each channel by itself, at a rate far below that of the others.
     """
 
     parameters: int = 0
@@ -38,6 +39,7 @@ class Cost:
     activation_bytes: int = 0
     peak_activation_bytes: int = 0
     kernels: int = 0
+    depthwise_macs: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         """The cost of one after the other."""
@@ -47,6 +49,7 @@ class Cost:
             self.activation_bytes + other.activation_bytes,
             max(self.peak_activation_bytes, other.peak_activation_bytes),
             self.kernels + other.kernels,
+            self.depthwise_macs + other.depthwise_macs,
         )
 
 
@@ -72,10 +75,15 @@ class _Counter(TorchDispatchMode):
     def count(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Adds one executed operator."""
         formula = flop_registry.get(func._overloadpacket) or flop_registry.get(func)
-        flops = formula(*args, **kwargs, out_val=result) if formula else 0
+        macs = int(formula(*args, **kwargs, out_val=result)) // 2 if formula else 0
         written = sum(map(_bytes, _tensors(result)))
         read = sum(_bytes(tensor) for tensor in _tensors((args, kwargs)) if id(tensor) not in self.constants)
-        self.cost += Cost(0, int(flops) // 2, written, read + written, 1)
+        self.cost += Cost(0, macs, written, read + written, 1, macs if _is_depthwise(func, args) else 0)
+
+
+def _is_depthwise(func: Any, args: Any) -> bool:
+    """Whether an operator is a convolution in which each filter reads one channel of several."""
+    return func is torch.ops.aten.convolution.default and args[1].shape[1] == 1 and args[-1] > 1
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -21,6 +21,8 @@ HEAVY = (
     "onnx",
     "onnxscript",
     "openvino",
+    "nncf",
+    "executorch",
     "sklearn",
     "scipy",
     "matplotlib",

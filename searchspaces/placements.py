@@ -19,6 +19,8 @@ from searchspaces.choice import Choice, Depth, forms, paths
 from searchspaces.part import Shape
 from searchspaces.space import Genes, SearchSpace
 
+_ROWS = 4096
+"""Rows that are looked up at once, so that what is between fits a cache."""
 Units = npt.NDArray[np.int64]
 """For each architecture and slot the number of the unit that stands there, -1 where none does: [n, slots]."""
 
@@ -47,6 +49,11 @@ class Slot:
     """[shape, code] -> unit number."""
     after: npt.NDArray[np.int64]
     """[shape, code] -> number of the output shape."""
+
+    @property
+    def codes(self) -> int:
+        """How many codes the own decisions have."""
+        return self.unit.shape[1]
 
 
 @dataclass
@@ -138,16 +145,50 @@ class Placements:
 
     def of(self, matrix: Genes) -> Units:
         """The units of canonical rows: [n, decisions] -> [n, slots], -1 where a slot is not used."""
-        shape = np.zeros(len(matrix), dtype=np.int64)
-        units = np.full((len(matrix), len(self.slots)), -1, dtype=np.int64)
-        for column, slot in enumerate(self.slots):
-            used = np.ones(len(matrix), dtype=bool)
-            for number, options in slot.guards:
-                used &= np.isin(matrix[:, number], list(options))
-            code = matrix[:, slot.own] @ slot.strides if len(slot.own) else np.zeros(len(matrix), dtype=np.int64)
-            units[:, column] = np.where(used, slot.unit[shape, np.where(used, code, 0)], -1)
-            shape = np.where(used, slot.after[shape, np.where(used, code, 0)], shape)
+        units = np.empty((len(matrix), len(self.slots)), dtype=np.int64)
+        for start in range(0, len(matrix), _ROWS):
+            self._of(np.ascontiguousarray(matrix[start : start + _ROWS].T), units[start : start + _ROWS])
         return units
+
+    def _of(self, columns: Genes, units: Units) -> None:
+        """Fills in the units of a few rows, whose decisions are [decisions, n].
+
+        `shape` is the place of the shape's entries in the slot's tables.
+        """
+        shape = np.zeros(columns.shape[1], dtype=np.int64)
+        for number, (slot, (unit, after)) in enumerate(zip(self.slots, self._tables, strict=True)):
+            entry = shape * slot.codes
+            for stride, decision in zip(slot.strides, slot.own, strict=True):
+                entry += columns[decision] * stride
+            used = self._used(number, columns)
+            found = unit.take(entry)
+            units[:, number] = found if used is None else np.where(used, found, -1)
+            if after is not None:
+                shape = after.take(entry) if used is None else np.where(used, after.take(entry), shape)
+
+    def _used(self, number: int, columns: Genes) -> npt.NDArray[np.bool_] | None:
+        """Where a slot is used; None means everywhere."""
+        used = None
+        for decision, allowed in self._guards[number]:
+            found = allowed.take(columns[decision])
+            used = found if used is None else used & found
+        return used
+
+    @cached_property
+    def _guards(self) -> list[list[tuple[int, npt.NDArray[np.bool_]]]]:
+        """For each slot its guards: the decision, and by option whether the slot is used."""
+        sizes = self.space.sizes
+        return [[(n, np.isin(np.arange(sizes[n]), list(options))) for n, options in slot.guards] for slot in self.slots]
+
+    @cached_property
+    def _tables(self) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]]:
+        """For each slot its units and the shapes behind it by entry; None where all keep their shape."""
+        tables = []
+        for slot in self.slots:
+            known = slot.after >= 0
+            keeps = (slot.after == np.arange(len(slot.after))[:, None])[known].all()
+            tables.append((slot.unit.reshape(-1), None if keeps else slot.after.reshape(-1)))
+        return tables
 
     @cached_property
     def by_path(self) -> dict[str, list[Unit]]:

@@ -20,9 +20,11 @@ FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if "def main" in path.read_text())
 PROMISED = {
     "baseline_family": {"baselines", "matched", "within_error", "front", "front_matched", "seconds"},
+    "latency_predictors": {"devices", "spearman", "mape", "within_5", "within_10", "coverage", "rows_per_second"},
     "nsga2_against_random": {"wins", "seeds", "median_nsga2", "median_random", "evaluations"},
     "population_speed": {"operation", "rows", "decisions", "milliseconds", "rows_per_second"},
-    "profile_accuracy": {"networks", "backend", "median_relative_error", "median_bias", "rank_correlation"},
+    "profile_accuracy": {"networks", "backend", "spearman", "ceiling", "within_5", "within_10", "profile_seconds"},
+    "profile_repeatability": {"blocks", "load", "within_3", "median_difference", "noise", "disturbed"},
     "supernet_overhead": {"space", "architecture", "ratio", "low", "high", "fastest", "first_ms", "second_ms"},
 }
 """The keys of each benchmark's last line, beside its name."""

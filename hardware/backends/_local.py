@@ -13,7 +13,8 @@ from torch import nn
 
 from hardware.backends._role import Backend, Progress, Workload
 from hardware.measurement import Measurement, MeasurementError
-from hardware.timing import Program, Timing, TimingSettings, measure_in_visits
+from hardware.timing import Run, TimingSettings
+from hardware.windows import measured, measured_export
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Prepared:
         synchronize: returns when the device has done all that was asked of it; None where `run` returns that late.
     """
 
-    run: Program
+    run: Run
     model_bytes: int
     synchronize: Callable[[], None] | None = None
 
@@ -52,37 +53,23 @@ class LocalBackend(Backend):
     def measure(
         self, jobs: Sequence[Workload], settings: TimingSettings, progress: Progress | None = None
     ) -> list[Measurement]:
-        """The timing of each network."""
-        with self.settings():
-            return measured(list(self.prepared(jobs)), settings, progress)
+        """The timing of each network, in a process of its own.
+
+        Raises:
+            UnavailableError: the backend cannot measure here.
+            TypeError: a job cannot be sent to that process.
+        """
+        self.check()
+        return measured(self, jobs, settings, progress)
 
     def measure_export(self, directory: Path, settings: TimingSettings) -> Measurement:
-        """The timing of the exported files."""
-        with self.settings():
-            return measured([self.prepared_export(directory)], settings)[0]
+        """The timing of the exported files, in a process of its own.
 
-
-def measured(
-    programs: Sequence[Prepared | MeasurementError], settings: TimingSettings, progress: Progress | None = None
-) -> list[Measurement]:
-    """The measurement of each program, or of the failure in its place."""
-    ready = [program for program in programs if isinstance(program, Prepared)]
-    timings = iter(measure_in_visits([program.run for program in ready], settings, progress=progress))
-    return [
-        Measurement.failed(program) if isinstance(program, MeasurementError) else _measurement(program, next(timings))
-        for program in programs
-    ]
-
-
-def _measurement(program: Prepared, timing: Timing | Exception) -> Measurement:
-    """The measurement of a program that was timed, or that failed on the way."""
-    if isinstance(timing, Timing):
-        return Measurement.of(timing, model_bytes=program.model_bytes)
-    if isinstance(timing, TimeoutError):
-        return Measurement.failed(MeasurementError("timeout", str(timing)))
-    if isinstance(timing, MemoryError):
-        return Measurement.failed(MeasurementError("out_of_memory", str(timing)))
-    raise timing
+        Raises:
+            UnavailableError: the backend cannot measure here.
+        """
+        self.check()
+        return measured_export(self, directory, settings)
 
 
 def float_module(job: Workload) -> nn.Sequential:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Progress = Callable[[int, int], None]
+
+
+class UnavailableError(Exception):
+    """A backend cannot measure anything here: its runtime or its device is missing. The message holds the mend."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Backend(Part):
 
     runtimes: ClassVar[tuple[str, ...]] = ()
     """Packages whose version changes the latencies."""
+    extra: ClassVar[str] = ""
+    """The extra of this project that installs the runtimes; empty where they are installed with it."""
     supports_integer: ClassVar[bool] = False
     """Whether integer policies are deployed as integers; if not, they are measured as float32."""
 
@@ -65,11 +72,31 @@ class Backend(Part):
     def measure_export(self, directory: Path, settings: TimingSettings) -> Measurement:
         """The cost of the exported files that a user gets."""
 
+    def kernels(self, architecture: Architecture) -> tuple[str, ...] | None:
+        """The kernels that the runtime executes for a network, in order; None where it does not tell."""
+        return None
+
     def deployed(self, part: Block) -> Block:
         """The block that stands for all that run alike: integer policies of any width are deployed in eight bits."""
         integer = part.quantization.integer and self.supports_integer
         return part.model_copy(update={"quantization": Integer() if integer else NoQuantization()})
 
+    def check(self) -> None:
+        """Finds out whether anything can be measured here.
+
+        Raises:
+            UnavailableError: with the reason and its mend.
+        """
+        missing = [package for package in self.runtimes if find_spec(package) is None]
+        if missing:
+            mend = f'pip install "hardware-nas[{self.extra}]"' if self.extra else f"pip install {' '.join(missing)}"
+            raise UnavailableError(f"{self.kind()} needs {' and '.join(missing)}, not installed here: {mend}")
+
     def key(self, device: Device | None = None) -> str:
-        """All that latencies of this backend depend on, as stable JSON text."""
+        """All that latencies of this backend depend on, as stable JSON text.
+
+        Raises:
+            UnavailableError: the backend cannot measure here.
+        """
+        self.check()
         return (device or Device.here()).key(self.runtimes, backend=self.describe())

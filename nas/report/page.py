@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from string import Template
 
 from nas.files import write_atomic
 from nas.report import sections, summary
+from nas.report.assets import asset
 from nas.report.charts import TOLERANCE, charts
 from nas.report.drawing import Palette
 from nas.report.front import median_latency_error
@@ -35,12 +35,12 @@ def page(results: Results, run: str) -> str:
     """The whole page."""
     from plotly.offline import get_plotlyjs
 
-    return Template(_asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         title=escape(f"{run} · architecture search"),
         run=escape(run),
-        style=_asset("style.css"),
+        style=asset("style.css"),
         plotly=get_plotlyjs(),
-        script=_asset("page.js"),
+        script=asset("page.js"),
         data=embedded(charts(results)),
         **top(results),
         **captions(results),
@@ -106,8 +106,3 @@ def background(results: Results) -> dict[str, str]:
         "versions": sections.definitions(rows, "facts"),
         "configuration": escape(results.text),
     }
-
-
-def _asset(name: str) -> str:
-    """A file of this package."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

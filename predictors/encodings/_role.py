@@ -34,6 +34,11 @@ class Encoding(ABC):
 
     @property
     @abstractmethod
+    def sizes(self) -> Genes:
+        """Number of options of each decision: [decisions]."""
+
+    @property
+    @abstractmethod
     def vocabulary(self) -> int:
         """How many different tokens there are."""
 
@@ -57,3 +62,24 @@ class Encoding(ABC):
     def contributions(self) -> Contributions | None:
         """What a measured table says that each token costs; None without a table."""
         return None
+
+    def canonical(self, matrix: Genes) -> Genes:
+        """For each row one that computes the same graph, the same for all that do: [n, decisions] -> [n, decisions].
+
+        Two measurements of one graph differ by noise alone: no predictor can be nearer to one than the other is.
+        """
+        return matrix
+
+    def runnable(self, matrix: Genes) -> npt.NDArray[np.bool_]:
+        """Which rows the table says can be run: [n, decisions] -> [n]."""
+        table = self.contributions
+        if table is None or np.isfinite(table.values).all():
+            return np.ones(len(matrix), dtype=bool)
+        return np.isfinite(np.append(table.values, 0.0)[self.tokens(matrix)].sum(axis=1))
+
+    def check(self, matrix: Genes) -> None:
+        """Raises ValueError where these are no rows of this space."""
+        if matrix.ndim != 2 or matrix.shape[1] != len(self.sizes):
+            raise ValueError(f"rows of {len(self.sizes)} decisions are needed, not an array {list(matrix.shape)}")
+        if len(matrix) and ((matrix < 0).any() or (matrix >= self.sizes).any()):
+            raise ValueError("an option number is out of its decision's range")

@@ -7,7 +7,18 @@ import gc
 import numpy as np
 import pytest
 
-from hardware.timing import Program, TimingSettings, measure_in_visits, time_program
+from hardware.blocks import Timing
+from hardware.timing import (
+    Probe,
+    Program,
+    Run,
+    TimingSettings,
+    idle_watts,
+    joules_per_run,
+    measure_in_visits,
+    now,
+    time_program,
+)
 
 
 class FakeClock:
@@ -25,7 +36,7 @@ class FakeClock:
     def cpu_ns(self) -> int:
         return self.cpu
 
-    def program(self, ns: int, noise: float = 0.0, seed: int = 0) -> Program:
+    def program(self, ns: int, noise: float = 0.0, seed: int = 0) -> Run:
         """A program of this length, uniformly noisy."""
         rng = np.random.default_rng(seed)
 
@@ -90,7 +101,7 @@ def test_the_warm_up_of_a_program_that_never_settles_is_bounded() -> None:
     assert clock.wall / 1e6 < 45
 
 
-def _disturbed_clock(every: int) -> tuple[FakeClock, Program]:
+def _disturbed_clock(every: int) -> tuple[FakeClock, Run]:
     """A program during which, each so many runs, the processor is away for a while."""
     clock, runs = FakeClock(), iter(range(10**9))
 
@@ -128,7 +139,7 @@ def test_a_program_is_visited_again_when_load_disturbed_it() -> None:
 def test_a_program_that_stays_noisy_is_visited_a_bounded_number_of_times() -> None:
     clock = FakeClock()
     time_program(clock.program(1_000_000, noise=0.9), TimingSettings(warmup_ms=30), clock)
-    assert clock.wall / 1e6 < 32 + 3 * 4 * (12 + 2 * 1.9)
+    assert clock.wall / 1e6 < 32 + 6 * 4 * (12 + 2 * 1.9)
 
 
 def test_nothing_is_left_out_when_all_blocks_are_taken() -> None:
@@ -155,7 +166,9 @@ def test_drift_spreads_over_all_programs() -> None:
 
     settings = TimingSettings(visits=12, visit_ms=5, rounds=1)
     medians = [
-        t.median_ms for t in measure_in_visits([drifting] * 8, settings, clock=clock) if not isinstance(t, Exception)
+        t.median_ms
+        for t in measure_in_visits([Program(drifting)] * 8, settings, clock=clock)
+        if not isinstance(t, Exception)
     ]
     assert clock.wall > 0.4e9, "the drift is at least 20 %"
     assert max(medians) / min(medians) < 1.10
@@ -165,7 +178,7 @@ def test_the_order_of_visits_is_the_seeds() -> None:
     def visits(seed: int) -> list[int]:
         clock, seen = FakeClock(), list[int]()
 
-        def numbered(index: int) -> Program:
+        def numbered(index: int) -> Run:
             inner = clock.program(2_000_000)
 
             def run() -> None:
@@ -174,7 +187,7 @@ def test_the_order_of_visits_is_the_seeds() -> None:
 
             return run
 
-        measure_in_visits([numbered(i) for i in range(5)], TimingSettings(seed=seed), clock=clock)
+        measure_in_visits([Program(numbered(i)) for i in range(5)], TimingSettings(seed=seed), clock=clock)
         return seen
 
     assert visits(1) == visits(1)
@@ -187,7 +200,7 @@ def test_a_program_that_raises_leaves_the_others_their_timing() -> None:
     def broken() -> None:
         raise ArithmeticError("no")
 
-    first, second = measure_in_visits([broken, clock.program(50_000)], clock=clock)
+    first, second = measure_in_visits([Program(broken), Program(clock.program(50_000))], clock=clock)
     assert isinstance(first, ArithmeticError)
     assert not isinstance(second, Exception)
     assert second.median_ms == pytest.approx(0.05, rel=1e-3)
@@ -195,7 +208,7 @@ def test_a_program_that_raises_leaves_the_others_their_timing() -> None:
 
 def test_progress_counts_every_visit_to_the_end() -> None:
     clock, seen = FakeClock(), list[tuple[int, int]]()
-    programs = [clock.program(10_000)] * 3
+    programs = [Program(clock.program(10_000))] * 3
     measure_in_visits(programs, TimingSettings(visits=2), progress=lambda *at: seen.append(at), clock=clock)
     assert seen == [(done, 9) for done in range(1, 10)]
 
@@ -211,6 +224,98 @@ def test_the_garbage_collector_rests_meanwhile_and_comes_back() -> None:
     time_program(run, clock=clock)
     assert states == {False}
     assert gc.isenabled()
+
+
+def test_every_block_is_kept_with_its_visit() -> None:
+    clock = FakeClock()
+    settings = TimingSettings(visits=3, visit_ms=4, rounds=1)
+    timing = time_program(clock.program(30_000_000, noise=0.1), settings, clock)
+    visit, wall, cpu, slowdown = timing.blocks.table.T
+    assert list(visit) == [0] * 5 + [1] * 5 + [2] * 5, "five blocks in each of three visits, however slow the program"
+    assert timing.blocks.runs == 1
+    assert np.median(wall) == pytest.approx(timing.median_ms, rel=1e-6)
+    assert np.percentile(wall, 99) == pytest.approx(timing.p99_ms, rel=1e-6)
+    assert np.allclose(wall, cpu, rtol=1e-4)
+    assert np.all(slowdown == 1)
+
+
+def test_blocks_beside_a_slow_loop_are_set_aside_whatever_their_own_length() -> None:
+    clock, runs = FakeClock(), iter(range(10**9))
+
+    def shared() -> bool:
+        return clock.wall % 40_000_000 < 26_000_000
+
+    def run() -> None:
+        spent = (150_000 if next(runs) % 10 == 0 else 100_000) * (2 if shared() else 1)
+        clock.wall += spent
+        clock.cpu += spent
+
+    def loop() -> None:
+        clock.wall += 20_000 if shared() else 10_000
+
+    settings = TimingSettings(block_ms=0.1, visits=8)
+    (timing,) = measure_in_visits([Program(run)], settings, clock=clock, probe=Probe(clock, loop))
+    assert isinstance(timing, Timing)
+    assert timing.median_ms == pytest.approx(0.1, rel=1e-2)
+    assert timing.disturbed > 100
+    assert timing.p99_ms == pytest.approx(0.15, rel=1e-2), "the program's own slow runs stay"
+
+
+def test_a_probe_remembers_full_speed_from_earlier_measurements() -> None:
+    clock, speed = FakeClock(), [1]
+
+    def loop() -> None:
+        clock.wall += 10_000 * speed[0]
+
+    probe, program = Probe(clock, loop), Program(clock.program(50_000))
+    first, second = [], []
+    for found, speed[0] in ((first, 1), (second, 2)):
+        found += measure_in_visits([program], clock=clock, probe=probe)
+    assert first[0].disturbed == 0
+    assert second[0].disturbed == second[0].samples == len(second[0].blocks)
+
+
+def test_a_device_is_waited_for_at_the_end_of_each_block() -> None:
+    clock, queue = FakeClock(), [0]
+
+    def run() -> None:
+        queue[0] += 1
+        clock.wall += 1_000
+        clock.cpu += 1_000
+
+    def synchronize() -> None:
+        clock.wall += 100_000 * queue[0]
+        queue[0] = 0
+
+    (timing,) = measure_in_visits([Program(run, synchronize)], clock=clock)
+    assert isinstance(timing, Timing)
+    assert timing.median_ms == pytest.approx(0.101, rel=1e-2)
+    assert timing.disturbed == 0, "the processor waits for the device"
+
+
+def test_each_visit_is_announced() -> None:
+    clock, seen = FakeClock(), list[int]()
+    programs = [Program(clock.program(10_000))] * 3
+    measure_in_visits(programs, TimingSettings(visits=2), clock=clock, announce=seen.append)
+    assert sorted(seen[:3]) == [0, 1, 2]
+    assert sorted(seen) == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_energy_is_what_a_run_draws_beyond_the_idle_machine() -> None:
+    clock = FakeClock()
+    program, watts_busy, watts_idle = Program(clock.program(2_000_000)), 30.0, 10.0
+    joules = joules_per_run(program, lambda: watts_busy * clock.wall / 1e9, watts_idle, 500.0, clock)
+    assert joules == pytest.approx(20.0 * 0.002, rel=1e-3)
+    assert clock.wall >= 0.5e9
+
+
+def test_the_idle_power_is_that_of_the_meter() -> None:
+    readings = iter([5.0, 7.0])
+    assert 2.0 / 0.5 < idle_watts(lambda: next(readings), 10.0) <= 2.0 / 0.01
+
+
+def test_dates_are_in_utc() -> None:
+    assert now().endswith("+00:00")
 
 
 def test_the_real_clock_measures() -> None:

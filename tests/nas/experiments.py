@@ -15,6 +15,7 @@ space:
         mixer: {choice: [{kind: depthwise, kernel: {choice: [3, 5]}}, {kind: pooling}]}
         channel_mixer: {kind: mlp, ratio: {choice: [1.0, 2.0]}}
 hardware: {kind: roofline}
+profile: {networks: 12, verified: 2, every: 5}
 training: {kind: sandwich, epochs: 2, batch_size: 256, random: 1}
 strategy: {kind: nsga2, evaluations: 12, population: 6}
 finalize: {models: 2}

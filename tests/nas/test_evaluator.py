@@ -12,6 +12,8 @@ from hardware.store import LatencyStore
 from nas.data.digits import Digits
 from nas.evaluator import CostTables, Evaluator, error
 from nas.tasks.classification import Classification
+from predictors._role import Examples
+from predictors.encodings.space import SpaceEncoding
 from predictors.latency_table import LatencyTable
 from searchspaces.cost import architecture_cost, cost
 from searchspaces.networks._role import Signature
@@ -27,7 +29,8 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> CostTables:
     found = space(METAFORMER, Signature(*TASK.signature()))
     placements = Placements(found)
     with LatencyStore(tmp_path_factory.mktemp("table") / "table.sqlite") as store:
-        return CostTables(placements, LatencyTable(placements, profile(placements.units, (1, 8, 8), Roofline(), store)))
+        table = SpaceEncoding(placements, profile(placements.units, (1, 8, 8), Roofline(), store))
+    return CostTables(placements, LatencyTable().fit(Examples.none(table)))
 
 
 def test_costs_of_a_population_are_those_of_each_network(costs: CostTables) -> None:

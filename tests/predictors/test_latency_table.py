@@ -1,52 +1,78 @@
-"""The latency table: a sum over blocks, scaled to whole networks."""
+"""The latency table: a sum over blocks, scaled to whole networks, or learned from them."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from hardware.backends.roofline import Roofline
-from hardware.measurement import Measurement, MeasurementError
 from hardware.profile import profile
 from hardware.store import LatencyStore
-from predictors.latency_table import LatencyTable
-from searchspaces.placements import Placements
-from tests.searchspaces.spaces import FAMILIES, SIGNATURE, space
+from predictors._role import Examples
+from predictors.encodings.space import SpaceEncoding
+from predictors.latency_table import LatencyTable, _least_squares
+from tests.predictors.spaces import encoding, examples, placements
+from tests.searchspaces.spaces import FAMILIES, SIGNATURE
 
 
-@pytest.fixture(params=sorted(FAMILIES))
-def placements(request: pytest.FixtureRequest) -> Placements:
-    return Placements(space(FAMILIES[request.param]))
+@lru_cache
+def profiled(family: str) -> SpaceEncoding:
+    found = placements(family)
+    with LatencyStore(":memory:") as store:
+        return SpaceEncoding(found, profile(found.units, SIGNATURE.input_shape, Roofline(), store))
 
 
-@pytest.fixture
-def table(placements: Placements, tmp_path: Path) -> LatencyTable:
-    with LatencyStore(tmp_path / "table.sqlite") as store:
-        found = profile(placements.units, SIGNATURE.input_shape, Roofline(), store)
-    return LatencyTable(placements, found)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_it_predicts_an_additive_backend_exactly(family: str) -> None:
+    space = placements(family).space
+    rows = space.sample(np.random.default_rng(0), 20)
+    expected = [Roofline().estimate(space.decode(row)).milliseconds for row in rows]
+    model = LatencyTable().fit(Examples.none(profiled(family)))
+    np.testing.assert_allclose(model.predict(rows).mean, expected, rtol=1e-9)
 
 
-def test_it_predicts_an_additive_backend_exactly(placements: Placements, table: LatencyTable) -> None:
-    rows = placements.space.sample(np.random.default_rng(0), 20)
-    expected = [Roofline().estimate(placements.space.decode(row)).milliseconds for row in rows]
-    np.testing.assert_allclose(table.predict(rows), expected, rtol=1e-9)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_fit_learns_what_the_sum_misses_and_keeps_the_overhead(family: str) -> None:
+    rows = placements(family).space.sample(np.random.default_rng(1), 9)
+    plain = LatencyTable().fit(Examples.none(profiled(family)))
+    before = plain.predict(rows).mean
+    slower = plain.overhead + 1.25 * (before - plain.overhead)
+    with_outlier = Examples(profiled(family), rows, np.array([*slower[:-1], 100.0]))
+    model = LatencyTable().fit(with_outlier)
+    assert model.scale == pytest.approx(1.25)
+    np.testing.assert_allclose(model.predict(rows).mean, slower, rtol=1e-12)
+    assert model.relative_std < plain.relative_std
 
 
-def test_fit_learns_what_the_sum_misses_and_keeps_the_overhead(placements: Placements, table: LatencyTable) -> None:
-    rows = placements.space.sample(np.random.default_rng(1), 9)
-    plain = table.predict(rows)
-    slower = table.overhead_ms + 1.25 * (plain - table.overhead_ms)
-    outlier = [Measurement(latency_ms=float(value)) for value in [*slower[:-2], 100.0]]
-    failed = Measurement.failed(MeasurementError("timeout", "too slow"))
-    table.fit(rows, [*outlier, failed])
-    assert table.scale == pytest.approx(1.25)
-    np.testing.assert_allclose(table.predict(rows), slower, rtol=1e-12)
+def test_a_row_that_cannot_be_run_is_infinite() -> None:
+    model = LatencyTable().fit(Examples.none(profiled("metaformer")))
+    rows = placements().space.sample(np.random.default_rng(2), 30)
+    failed = profiled("metaformer").tokens(rows)[0, 0]
+    model.values = np.where(np.arange(len(model.values)) == failed, np.inf, model.values)
+    found = model.predict(rows)
+    hit = (profiled("metaformer").tokens(rows) == failed).any(axis=1)
+    assert np.array_equal(np.isinf(found.mean), hit) and hit.any() and not hit.all()
+    assert np.isfinite(found.std).all()
 
 
-def test_fit_on_nothing_leaves_the_sum(placements: Placements, table: LatencyTable) -> None:
-    rows = placements.space.sample(np.random.default_rng(2), 2)
-    plain = table.predict(rows)
-    table.fit(rows, [Measurement.failed(MeasurementError("timeout", "too slow"))] * 2)
-    np.testing.assert_array_equal(table.predict(rows), plain)
+def test_a_table_is_learned_where_none_was_measured() -> None:
+    plain = encoding("nas_bench_201")
+    learned, unseen = examples(plain, 300), examples(plain, 300, seed=9)
+    costs = np.random.default_rng(3).uniform(0, 1, plain.vocabulary + 1)
+    values = [2 + costs[part.encoding.tokens(part.matrix)].sum(axis=1) for part in (learned, unseen)]
+    model = LatencyTable().fit(replace(learned, values=values[0]))
+    np.testing.assert_allclose(model.predict(unseen.matrix).mean, values[1], rtol=0.01)
+    assert (model.values >= 0).all()
+
+
+def test_least_squares_without_penalty_are_those_of_lawson_and_hanson() -> None:
+    rng = np.random.default_rng(0)
+    basis, aim = rng.normal(size=(60, 8)), rng.normal(size=60)
+    found = _least_squares(basis, aim, np.zeros(8), np.ones(8))
+    np.testing.assert_allclose(found, nnls(basis, aim)[0], atol=1e-6)
+    heavy = _least_squares(basis, aim, np.full(8, 1e9), np.arange(8.0))
+    np.testing.assert_allclose(heavy, np.arange(8.0), atol=1e-5)

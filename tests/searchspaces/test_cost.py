@@ -41,6 +41,21 @@ def test_macs_and_parameters_equal_the_formula(name: str) -> None:
     assert (found.macs, found.parameters) == (macs, parameters + norms)
 
 
+def test_depthwise_macs_are_those_of_depthwise_convolutions_alone() -> None:
+    part = InvertedBottleneck(width=8, kernel=5, expansion=2.0, stride=1)
+    assert cost(part, (C, H, W)).depthwise_macs == 2 * C * 25 * H * W
+    assert cost(part, (C, H, W)).macs > cost(part, (C, H, W)).depthwise_macs
+    depthwise, mlp = FORMULAS["depthwise"], FORMULAS["mlp"]
+    assert cost(depthwise[0], (C, H, W)).depthwise_macs == depthwise[1]
+    assert cost(mlp[0], (C, H, W)).depthwise_macs == 0
+    both = cost(depthwise[0], (C, H, W)) + cost(part, (C, H, W))
+    assert both.depthwise_macs == depthwise[1] + 2 * C * 25 * H * W
+
+
+def test_a_convolution_of_one_channel_is_not_depthwise() -> None:
+    assert cost(PatchEmbedding(patch=2, width=8), (1, H, W)).depthwise_macs == 0
+
+
 def test_attention_counts_its_products() -> None:
     heads, width, tokens = 3, 4, H * W
     part = TokenMixing(mixer=Attention(heads=heads, head_width=width))

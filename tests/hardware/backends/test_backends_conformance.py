@@ -1,9 +1,11 @@
-"""What every backend must hold; a new file in the folder is tested without a word here."""
+"""What every backend must hold; a new file in the folder is tested without a word here, unless it needs settings."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +21,15 @@ from searchspaces.parse import parse
 from searchspaces.quantization.integer import Integer
 from searchspaces.quantization.none import NoQuantization
 from searchspaces.registry import kinds, resolve
+from tests.hardware.agent.agents import SECRET, VARIABLE, running_agent
 from tests.hardware.networks import BRIEF, CONVOLUTIONAL
 
-pytestmark = pytest.mark.parametrize("kind", kinds(Backend))
+SLOW = {"torch_compile", "executorch"}
+"""They take seconds for each network."""
+
+pytestmark = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in kinds(Backend)]
+)
 
 INT8 = Architecture(
     CONVOLUTIONAL.input_shape,
@@ -30,9 +38,31 @@ INT8 = Architecture(
 LARGE = Architecture((8, 32, 32), (TokenMixing(mixer=Depthwise(kernel=7)),) * 6)
 
 
+NEEDED: dict[str, dict[str, Any]] = {}
+"""What a backend's description must say for these tests."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The other machine of `remote`."""
+    with pytest.MonkeyPatch.context() as patch, running_agent(tmp_path_factory.mktemp("agent")) as agent:
+        patch.setenv(VARIABLE, SECRET.decode())
+        patch.setitem(NEEDED, "remote", {"port": agent.port})
+        yield
+
+
+@pytest.fixture(autouse=True)
+def installed(kind: str, agent: None) -> None:
+    """Skips backends whose runtime is an extra that is not here."""
+    part = backend(kind)
+    if part.extra:
+        for package in part.runtimes:
+            pytest.importorskip(package)
+
+
 def backend(kind: str, **fields: int) -> Backend:
     """A backend by its name."""
-    return resolve(Backend, kind)(**fields)
+    return resolve(Backend, kind)(**NEEDED.get(kind, {}), **fields)
 
 
 @pytest.fixture(scope="module")

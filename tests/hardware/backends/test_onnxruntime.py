@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
+from hardware.backends._onnx import quantized
 from hardware.backends._role import Workload
 from hardware.backends.onnxruntime import OnnxRuntime
 from hardware.onnx_model import chain, export_blocks, save
@@ -72,9 +73,10 @@ def test_integers_are_used_in_the_blocks_whose_policy_says_so() -> None:
     parts = export_blocks([(module, place.shape) for module, place in zip(network, blocks, strict=True)])
     assert all(isinstance(part, ModelProto) for part in parts)
     floats = [part for part in parts if isinstance(part, ModelProto)]
-    deployed = RUNTIME.network(job, floats)
+    model = chain(floats, INPUT)
+    deployed = quantized(job, model, 1)
     int8 = [weight.name for weight in deployed.graph.initializer if weight.data_type == TensorProto.INT8]
     kernels = [name for name in int8 if name.endswith("_quantized")]
     assert [name[:2] for name in kernels] == ["0/"] * 3
     onnx.checker.check_model(deployed)
-    assert RUNTIME.network(Workload(CONVOLUTIONAL), floats) == chain(floats, INPUT)
+    assert quantized(Workload(CONVOLUTIONAL), model, 1) == model

@@ -1,0 +1,78 @@
+"""Latency as the search believes it: a predictor over measured networks, refitted whenever more are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hardware.measurement import Measurement
+from predictors._role import Arrays, Examples, Model, Prediction, Predictor
+from predictors.encodings._role import Encoding, Floats, Genes
+from predictors.latency_table import LatencyTable
+
+
+class Latency(Model):
+    """Milliseconds of every architecture of a space.
+
+    Args:
+        predictor: how it is learned.
+        encoding: of the space.
+        level: probability of the intervals.
+        seed: of the fits.
+    """
+
+    def __init__(self, predictor: Predictor, encoding: Encoding, level: float, seed: int = 0) -> None:
+        self.predictor, self.encoding, self.level, self.seed = predictor, encoding, level, seed
+        self._known: dict[bytes, tuple[Genes, float]] = {}
+        self._model: Model | None = None
+
+    def __len__(self) -> int:
+        """How many networks it has learned from."""
+        return len(self._known)
+
+    def learn(self, matrix: Genes, measurements: Sequence[Measurement]) -> None:
+        """Takes in measured rows [n, decisions]; failures teach nothing, a row that is known is replaced."""
+        for row, measurement in zip(matrix, measurements, strict=True):
+            if measurement.ok:
+                self.take(row, measurement.milliseconds)
+
+    def take(self, row: Genes, latency_ms: float) -> None:
+        """Takes in one measured row [decisions]."""
+        self._known[np.asarray(row, dtype=np.int64).tobytes()] = (row, latency_ms)
+        self._model = None
+
+    @property
+    def model(self) -> Model:
+        """The predictor fitted on all that is known; the plain table while that is too little for it.
+
+        Raises:
+            ValueError: too few networks were measured, and there is no table either.
+        """
+        if self._model is None:
+            values = np.array([value for _, value in self._known.values()], dtype=float)
+            self._model = self.fitted(Examples(self.encoding, self.matrix, values, seed=self.seed))
+        return self._model
+
+    @property
+    def matrix(self) -> Genes:
+        """The rows [n, decisions] that it has learned from."""
+        rows = [row for row, _ in self._known.values()]
+        return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.encoding.sizes))
+
+    def fitted(self, examples: Examples) -> Model:
+        """A model of some examples: the predictor's, or the plain table where they are too few for it."""
+        enough = len(examples) >= self.predictor.needed(self.encoding)
+        return (self.predictor if enough else LatencyTable()).fit(examples)
+
+    def predict(self, matrix: Genes) -> Prediction:
+        """Milliseconds of canonical rows: [n, decisions] -> [n] and [n]."""
+        return self.model.predict(matrix)
+
+    def interval(self, matrix: Genes, level: float | None = None) -> tuple[Floats, Floats]:
+        """Lower and upper ends [n] of the milliseconds."""
+        return self.model.interval(matrix, self.level if level is None else level)
+
+    def arrays(self) -> Arrays:
+        """Those of the fitted model."""
+        return self.model.arrays()

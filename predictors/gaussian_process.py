@@ -1,0 +1,139 @@
+"""Gaussian-process regression (Rasmussen and Williams 2006) that predicts as fast as a search asks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize_scalar
+
+from predictors._arrays import inner, nested
+from predictors._kernel import Kernel, learned, pivots
+from predictors._latent import LatentModel, Target
+from predictors._regression import Posterior, Singles, Standard
+from predictors._role import Arrays, Examples, Predictor
+from predictors.encodings._role import Encoding, Floats, Genes
+
+
+class GaussianProcess(Predictor):
+    """A linear trend and a smooth departure from it, on features whose relevance is learned.
+
+    The departure is represented by inducing examples (Nystroem; Quinonero-Candela and Rasmussen 2005, section 6: FITC
+    in its predictions), exactly where there are no more examples than these.
+    """
+
+    inducing: Annotated[int, Field(ge=1)] = 256
+    """Inducing examples at most."""
+    optimized: Annotated[int, Field(ge=8)] = 400
+    """Examples at most by which hyper-parameters are learned."""
+    iterations: Annotated[int, Field(ge=1)] = 60
+    """Steps of that."""
+    directions: Annotated[int, Field(ge=1)] = 128
+    """Directions of the basis at most along which deviations know the examples."""
+
+    def fit(self, examples: Examples) -> GaussianProcessModel:
+        """A model with hyper-parameters by greatest marginal likelihood."""
+        self.check(examples)
+        target = Target.of(self.target, examples)
+        features = examples.encoding.features(examples.matrix)
+        standard = Standard.of(features)
+        inputs, values = standard(features), target.latent(examples.values)
+        some = np.random.default_rng(examples.seed).permutation(len(values))[: self.optimized]
+        kernel, noise = learned(inputs[some].astype(float), values[some], self.iterations)
+        basis = Basis.of(kernel, inputs, self.inducing)
+        shown = basis(inputs).astype(float)
+        noise = _likeliest_noise(shown, values, noise)
+        posterior = Posterior.of(shown, values, noise, self.directions)
+        return GaussianProcessModel(examples.encoding, target, standard, basis, posterior)
+
+    def restore(self, encoding: Encoding, arrays: Arrays) -> GaussianProcessModel:
+        """The model of these arrays."""
+        target, standard = Target.restore(inner("target", arrays)), Standard.restore(inner("standard", arrays))
+        basis = Basis.restore(inner("basis", arrays))
+        return GaussianProcessModel(encoding, target, standard, basis, Posterior.restore(inner("posterior", arrays)))
+
+
+class Basis:
+    """Functions whose products add up to the kernel: one for each input, and one for each inducing example."""
+
+    def __init__(self, kernel: Kernel, inducing: Singles, whitening: Singles) -> None:
+        self.kernel, self.inducing, self.whitening = kernel, inducing, whitening
+        self._scaled = inducing * kernel.root
+        self._slope = np.float32(np.sqrt(kernel.linear / max(inducing.shape[1], 1)))
+
+    @classmethod
+    def of(cls, kernel: Kernel, inputs: Singles, count: int) -> Basis:
+        """That of the examples' inputs [n, d]."""
+        inducing = inputs[pivots(kernel, inputs, min(count, len(inputs)))]
+        scaled = inducing * kernel.root
+        among = kernel.cross(scaled, scaled).astype(float) + 1e-5 * np.eye(len(inducing))
+        inverse = solve_triangular(cholesky(among, lower=True), np.eye(len(inducing)), lower=True)
+        return cls(kernel, inducing, (np.sqrt(kernel.smooth) * inverse.T).astype(np.float32))
+
+    def __call__(self, inputs: Singles) -> Singles:
+        """[n, d] -> [n, d + m]."""
+        near = self.kernel.cross(inputs * self.kernel.root, self._scaled)
+        return np.concatenate([inputs * self._slope, near @ self.whitening], axis=1)
+
+    def prior(self, inputs: Singles) -> Floats:
+        """The kernel's variance at each input: [n, d] -> [n]."""
+        squares = np.einsum("ij,ij->i", inputs, inputs).astype(float)
+        return self.kernel.smooth + float(self._slope) ** 2 * squares
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """As plain arrays."""
+        return nested("kernel", self.kernel.arrays()) | {"inducing": self.inducing, "whitening": self.whitening}
+
+    @classmethod
+    def restore(cls, arrays: Arrays) -> Basis:
+        """From `arrays()`."""
+        inducing, whitening = (np.asarray(arrays[name], dtype=np.float32) for name in ("inducing", "whitening"))
+        return cls(Kernel.restore(inner("kernel", arrays)), inducing, whitening)
+
+
+class GaussianProcessModel(LatentModel):
+    """A Gaussian posterior of weights on the basis.
+
+    Weights and directions are folded with the whitening, so that a row costs one product with the inducing examples and
+    two with the directions.
+    """
+
+    def __init__(
+        self, encoding: Encoding, target: Target, standard: Standard, basis: Basis, posterior: Posterior
+    ) -> None:
+        super().__init__(encoding, target)
+        self.standard, self.basis, self.posterior = standard, basis, posterior
+        d = basis.inducing.shape[1]
+        both = np.concatenate([posterior.directions, posterior.weights[:, None]], axis=1)
+        self._of_inputs = both[:d] * basis._slope
+        self._of_near = basis.whitening @ both[d:]
+
+    def latent(self, matrix: Genes) -> tuple[Floats, Floats]:
+        """Mean and variance by the posterior."""
+        inputs = self.standard(self.encoding.features(matrix))
+        near = self.basis.kernel.cross(inputs * self.basis.kernel.root, self.basis._scaled)
+        found = inputs @ self._of_inputs + near @ self._of_near
+        known = np.square(found[:, :-1]) @ self.posterior.reduction
+        return found[:, -1].astype(float), self.posterior.noise + np.maximum(self.basis.prior(inputs) - known, 0.0)
+
+    def arrays(self) -> Arrays:
+        """Target, standardization, basis and posterior."""
+        parts = nested("target", self.target.arrays()) | nested("standard", self.standard.arrays())
+        return parts | nested("basis", self.basis.arrays()) | nested("posterior", self.posterior.arrays())
+
+
+def _likeliest_noise(basis: Floats, values: Floats, start: float) -> float:
+    """The noise variance of greatest marginal likelihood for values [n] on a basis [n, d], which is given up to it."""
+    left, sizes, _ = np.linalg.svd(basis, full_matrices=False)
+    inside = (left.T @ values) ** 2
+    outside, others = max(float(values @ values - inside.sum()), 0.0), len(values) - len(sizes)
+
+    def energy(log: float) -> float:
+        variance = sizes**2 + np.exp(log)
+        return float((np.log(variance) + inside / variance).sum() + others * log + outside / np.exp(log))
+
+    found = minimize_scalar(energy, bounds=(np.log(start) - 4, np.log(start) + 4), method="bounded")
+    return float(np.exp(found.x)) + 1e-8
