@@ -72,7 +72,8 @@ def tabulated(experiment: Experiment) -> tuple[Problem, Placements]:
     placements = Placements(space)
     with LatencyStore(":memory:") as store:
         found = profile(placements.units, space.input_shape, experiment.hardware, store)
-    costs = CostTables(placements, LatencyTable().fit(Examples.none(SpaceEncoding(placements, found))))
+    table = LatencyTable().fit(Examples.none(SpaceEncoding(placements, found)))
+    costs = CostTables(placements, {"latency_ms": table})
     return Problem(space, dict.fromkeys(OBJECTIVES, "minimize"), {}, costs), placements
 
 

@@ -62,7 +62,8 @@ def operations(space: SearchSpace, experiment: Experiment, rows: int) -> dict[st
     placements = Placements(space)
     with LatencyStore(":memory:") as store:
         found = profile(placements.units, space.input_shape, experiment.hardware, store)
-    costs = CostTables(placements, LatencyTable().fit(Examples.none(SpaceEncoding(placements, found))))
+    table = LatencyTable().fit(Examples.none(SpaceEncoding(placements, found)))
+    costs = CostTables(placements, {"latency_ms": table})
     return {
         "sample": lambda: space.sample(rng, rows),
         "mutate": lambda: space.mutate(first, rng, 1 / len(space.decisions)),

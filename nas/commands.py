@@ -85,9 +85,9 @@ def profile_report(config: Path, overrides: Sequence[str], page: Path) -> Path:
 
 
 def profile(config: Path, overrides: Sequence[str], as_json: bool) -> str:
-    """Measures what the latency table lacks; returns the blocks by their contribution."""
+    """Measures what the latency table lacks, blocks and networks; returns the blocks by their contribution."""
     run = Run(read(config, overrides), Path(), progress())
-    found, units = run.profiler.profile, run.placements.units
+    found, units, networks = run.profiler.profile, run.placements.units, len(run.profiler.latency)
     failed, values = found.failures(units), found.contributions_ms(units)
     rows: list[dict[str, Any]] = [
         {"block": u.part.describe(), "shape": u.shape, "latency_ms": float(ms), "measured": found.measured(u)}
@@ -100,10 +100,12 @@ def profile(config: Path, overrides: Sequence[str], as_json: bool) -> str:
     ]
     overhead = found.overhead_ms
     if as_json:
-        return json.dumps({"overhead_ms": overhead, "blocks": rows, "failures": failures}, indent=1)
+        data = {"overhead_ms": overhead, "networks": networks, "blocks": rows, "failures": failures}
+        return json.dumps(data, indent=1)
     lines = [f"{row['latency_ms']:9.4f} ms  {row['shape']}  {_brief(row['block'])}" for row in rows]
     lines += [f"{row['state']}  {row['shape']}  {_brief(row['block'])}: {row['reason']}" for row in failures]
-    return "\n".join([f"{overhead:9.4f} ms  overhead of a call", *lines, f"kept in {folders.latency_table()}"])
+    kept = f"with {networks} whole networks in {folders.latency_table()}"
+    return "\n".join([f"{overhead:9.4f} ms  overhead of a call", *lines, kept])
 
 
 def export(folder: Path, architecture: str, formats: list[str], to: Path | None) -> Path:

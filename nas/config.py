@@ -22,7 +22,7 @@ from searchspaces.networks._role import Network
 from searchspaces.parse import Open, parse
 from searchspaces.part import Part
 
-Value = Literal["error", "latency_ms", "peak_memory_bytes", "model_bytes", "parameters", "macs"]
+Value = Literal["error", "latency_ms", "energy_mj", "peak_memory_bytes", "model_bytes", "parameters", "macs"]
 VALUES: tuple[str, ...] = get_args(Value)
 
 

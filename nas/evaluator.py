@@ -27,11 +27,11 @@ class CostTables:
     """Costs of whole populations, from what each block costs.
 
     `macs`, `parameters` and `model_bytes` are sums over blocks; `peak_memory_bytes` is the model and the most that one
-    operator reads and writes; `latency_ms` comes from a predictor.
+    operator reads and writes; measured values such as `latency_ms` come from predictors.
     """
 
-    def __init__(self, placements: Placements, latency: Model) -> None:
-        self.placements, self.latency = placements, latency
+    def __init__(self, placements: Placements, predicted: Mapping[str, Model]) -> None:
+        self.placements, self.predicted = placements, predicted
 
     @cached_property
     def _tables(self) -> Costs:
@@ -45,12 +45,14 @@ class CostTables:
 
     def __call__(self, matrix: Genes) -> Costs:
         """Every cost of canonical rows: [n, decisions] -> arrays [n] by name."""
-        return {**self.counted(matrix), "latency_ms": self.latency.predict(matrix).mean}
+        return {**self.counted(matrix), **{name: model.predict(matrix).mean for name, model in self.predicted.items()}}
 
     def upper(self, matrix: Genes) -> Costs:
-        """The same with the upper end of the latency's interval, which is what bounds are held against."""
-        mean, (_, high) = self.latency.predict(matrix).mean, self.latency.interval(matrix)
-        return {**self.counted(matrix), "latency_ms": np.maximum(mean, high)}
+        """The same with the upper ends of the predictions' intervals, which is what bounds are held against."""
+        costs = self(matrix)
+        return costs | {
+            name: np.maximum(costs[name], model.interval(matrix)[1]) for name, model in self.predicted.items()
+        }
 
     def counted(self, matrix: Genes) -> Costs:
         """The costs that are counted, not predicted."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hardware.backends._role import Backend
+from hardware.backends._role import Backend, UnavailableError
 from hardware.measurement import Measurement
 from hardware.monotonicity import confirmed
 from hardware.profile import Budget, Profile, measured_networks, profile
@@ -15,8 +15,8 @@ from hardware.store import LatencyStore
 from hardware.subjects import unknown, wanted
 from hardware.timing import SystemClock
 from nas import folders
+from nas.beliefs import Believed
 from nas.config import Profiling
-from nas.latency import Latency
 from nas.progress import Phase, Progress
 from predictors._role import Predictor
 from predictors.encodings.space import SpaceEncoding
@@ -53,11 +53,10 @@ class Profiler:
                 return confirmed(found, units, store)
 
     @cached_property
-    def latency(self) -> Latency:
+    def latency(self) -> Believed:
         """The latency of every architecture, learned from the profile and from whole networks."""
         encoding = SpaceEncoding(self.placements, self.profile)
-        latency = Latency(self.predictor, encoding, self.settings.level, self.seed)
-        rows = self.rows
+        latency, rows = Believed(self.predictor, encoding, self.settings.level, self.seed), self.rows
         with self.progress.phase("calibrate", total=len(rows)) as phase:
             for start in range(0, len(rows), _BATCH):
                 batch = rows[start : start + _BATCH]
@@ -66,6 +65,25 @@ class Profiler:
                 if self._clock.wall_ns() > self._end:
                     break
         return latency
+
+    @cached_property
+    def energy(self) -> Believed:
+        """The energy of every architecture, learned from the same networks as the latency.
+
+        Raises:
+            UnavailableError: the machine has no meter that can be read.
+        """
+        rows, encoding = self.latency.matrix, SpaceEncoding(self.placements)
+        energy = Believed(self.predictor, encoding, self.settings.level, self.seed, value="energy_mj")
+        measurements = self.measured(rows)
+        energy.learn(rows, measurements)
+        if len(energy) < self.predictor.needed(encoding):
+            window = next((found.window for found in measurements if found.window), None)
+            why = window.energy if window else f"{self.backend.kind()} does not measure it"
+            raise UnavailableError(
+                f"energy_mj was measured of {len(energy)} networks only ({why}): choose other objectives"
+            )
+        return energy
 
     @property
     def rows(self) -> Genes:

@@ -87,7 +87,9 @@ class Run:
     @cached_property
     def costs(self) -> CostTables:
         """Costs of whole populations."""
-        return CostTables(self.placements, self.profiler.latency)
+        wanted = {*self.experiment.objectives, *self.experiment.constraints}
+        energy = {"energy_mj": self.profiler.energy} if "energy_mj" in wanted else {}
+        return CostTables(self.placements, {"latency_ms": self.profiler.latency, **energy})
 
     @cached_property
     def problem(self) -> Problem:

@@ -180,7 +180,7 @@ class Lookup:
         return cls(ensemble, attended.unbind(), summed.unbind())
 
     def __call__(self, tokens: Tensor, relations: Tensor, number: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance: [members, n] and [members, n].
+        """Mean and log variance: [members, n] and [members, n]. Rows are taken graph by graph, for the cache's sake.
 
         Args:
             tokens: [n, t], -1 where absent.
@@ -189,14 +189,17 @@ class Lookup:
             sums: [n, s].
         """
         vocabulary, places = self.ensemble.shape.vocabulary, self.ensemble.shape.places
-        entries = torch.where(tokens < 0, vocabulary, tokens) + torch.arange(places) * (vocabulary + 1)
+        number, order = number.sort()
+        entries = (torch.where(tokens < 0, vocabulary, tokens) + torch.arange(places) * (vocabulary + 1))[order]
         pooled = torch.empty(len(self.summed), len(tokens), self.ensemble.shape.hidden)
         for member, bias in enumerate(self.ensemble.parameters["relation"]):
             biases = bias[relations.mT]
             for at in range(0, len(tokens), _ROWS):
                 some = slice(at, at + _ROWS)
                 pooled[member, some] = self._pool(member, entries[some], biases.index_select(0, number[some]))
-        return self.ensemble.head(pooled, sums)
+        mean, variance = self.ensemble.head(pooled, sums[order])
+        back = order.argsort()
+        return mean[:, back], variance[:, back]
 
     def _pool(self, member: int, entries: Tensor, bias: Tensor) -> Tensor:
         """The pooled vector of one member: [n, t] and [n, t, t], keys before queries -> [n, hidden].

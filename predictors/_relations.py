@@ -5,6 +5,8 @@ Populations have far fewer graphs than rows, so relations are worked out once fo
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,22 +33,19 @@ def graphs(edges: Bools) -> tuple[Bools, Genes]:
 def hops(edges: Bools) -> npt.NDArray[np.int8]:
     """Edges of the shortest way from each token (second last axis) to each (last): [u, t, t] -> [u, t, t].
 
-    FAR where there are that many or more, -1 where there is no way. Breadth first from all tokens of all graphs at
-    once; where no more hops are counted, what is within reach doubles with each product.
+    FAR where there are that many or more, -1 where there is no way. A shortest way is as long as there are lengths
+    that do not suffice; once no more are counted, what is within reach doubles with each product.
     """
     t = edges.shape[1]
-    within = edges.astype(np.float32)
-    within[:, np.arange(t), np.arange(t)] = 1.0
-    one, reached = within, np.broadcast_to(np.eye(t, dtype=np.float32), within.shape)
-    found = np.full(edges.shape, -1, dtype=np.int8)
-    found[:, np.arange(t), np.arange(t)] = 0
-    length = 0
-    while length < t - 1 and not np.array_equal(within, reached):
-        length += 1
-        found[(within > 0) & (found < 0)] = min(length, FAR)
-        step = one if length < FAR else within
-        reached, within = within, np.minimum(within @ step, 1.0)
-    return found
+    within = np.broadcast_to(np.eye(t, dtype=np.float32), edges.shape)
+    one = np.maximum(edges, within)
+    length = np.zeros(edges.shape, dtype=np.float32)
+    for _ in range(FAR):
+        length += 1 - within
+        within = np.minimum(within @ one, 1)
+    for _ in range(math.ceil(math.log2(max(t / FAR, 1)))):
+        within = np.minimum(within @ within, 1)
+    return np.where(within > 0, length, -1).astype(np.int8)
 
 
 def relations(edges: Bools) -> npt.NDArray[np.int64]:

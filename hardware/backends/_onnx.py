@@ -20,15 +20,32 @@ from searchspaces.quantization.none import NoQuantization
 
 _CALIBRATION_SAMPLES = 4
 
+_MOST_BYTES = 200_000_000
+_UNTRAINED = "untrained"
+
 Key = tuple[Any, ...]
+_kept: dict[Key, ModelProto | MeasurementError] = {}
 
 
 def float_models(jobs: Sequence[Workload], batch_size: int) -> Iterator[ModelProto | MeasurementError]:
-    """The float graph of each job's network, or why there is none; each distinct block is exported once."""
-    modules = {key: item for index, job in enumerate(jobs) for key, item in _modules(index, job).items()}
-    exported = dict(zip(modules, export_blocks(list(modules.values()), batch_size), strict=True))
-    for index, job in enumerate(jobs):
-        yield _chained(job, [exported[key] for key in _keys(index, job)], batch_size)
+    """The float graph of each job's network, or why there is none; each distinct block is exported once.
+
+    Untrained blocks are kept for later calls: a profile meets the same ones in network after network.
+    """
+    needed = [_keys(index, job, batch_size) for index, job in enumerate(jobs)]
+    found = {key: _kept[key] for keys in needed for key in keys if key in _kept}
+    modules = {
+        key: item
+        for job, keys in zip(jobs, needed, strict=True)
+        if any(key not in found for key in keys)
+        for key, item in zip(keys, _modules(job), strict=True)
+        if key not in found
+    }
+    fresh = dict(zip(modules, export_blocks(list(modules.values()), batch_size), strict=True))
+    _keep({key: model for key, model in fresh.items() if key[0] == _UNTRAINED})
+    found |= fresh
+    for job, keys in zip(jobs, needed, strict=True):
+        yield _chained(job, [found[key] for key in keys], batch_size)
 
 
 def quantized(job: Workload, model: ModelProto, batch_size: int) -> ModelProto:
@@ -70,17 +87,22 @@ def _chained(
     return failed[0] if failed else chain(models, job.architecture.input_shape, batch_size)
 
 
-def _keys(index: int, job: Workload) -> list[Key]:
+def _keys(index: int, job: Workload, batch_size: int) -> list[Key]:
     """What each block of a job is exported as: untrained, the same block is shared by all jobs and policies."""
     blocks = job.architecture.blocks()
     if job.state is not None:
         return [(index, number) for number in range(len(blocks))]
     plain = {"quantization": NoQuantization()}
-    return [(place.part.model_copy(update=plain), place.shape) for place in blocks]
+    return [(_UNTRAINED, place.part.model_copy(update=plain), place.shape, batch_size) for place in blocks]
 
 
-def _modules(index: int, job: Workload) -> dict[Key, tuple[nn.Module, Shape]]:
+def _modules(job: Workload) -> list[tuple[nn.Module, Shape]]:
     """The float module and input shape of each block of a job."""
-    network = float_module(job)
-    shapes = [place.shape for place in job.architecture.blocks()]
-    return dict(zip(_keys(index, job), zip(network, shapes, strict=True), strict=True))
+    return list(zip(float_module(job), (place.shape for place in job.architecture.blocks()), strict=True))
+
+
+def _keep(fresh: dict[Key, ModelProto | MeasurementError]) -> None:
+    """Keeps exported blocks, and lets the oldest go where they are too many."""
+    _kept.update(fresh)
+    while sum(model.ByteSize() for model in _kept.values() if isinstance(model, ModelProto)) > _MOST_BYTES:
+        del _kept[next(iter(_kept))]

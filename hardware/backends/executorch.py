@@ -71,20 +71,34 @@ class ExecuTorch(LocalBackend):
         """A program that has run once."""
         sample = torch.randn(self.batch_size, *shape, generator=torch.Generator().manual_seed(0))
         content = self.lowered(module, sample)
-        method = load(content)
+        program = LoadedProgram(content)
 
         def run() -> None:
-            method.execute([sample])
+            program.execute(sample)
 
         run()
         return Prepared(run, len(content))
 
 
-def load(content: bytes) -> Any:
-    """The runtime's method `forward` of a lowered program."""
-    from executorch.runtime import Runtime
+class LoadedProgram:
+    """A lowered program in the runtime, whose method does not keep alive what it points into."""
 
-    return Runtime.get().load_program(content).load_method("forward")
+    def __init__(self, content: bytes) -> None:
+        """Loads the method `forward`.
+
+        Raises:
+            RuntimeError: the runtime refuses the program.
+        """
+        from executorch.runtime import Runtime
+
+        self._content = content
+        self._program = Runtime.get().load_program(content)
+        self._method = self._program.load_method("forward")
+
+    def execute(self, x: Tensor) -> Tensor:
+        """The output for a batch; its memory belongs to the program."""
+        (output,) = self._method.execute([x])
+        return output
 
 
 def _failure(error: Exception) -> MeasurementError:

@@ -18,6 +18,14 @@ from nas.export._role import Deployable
 BATCH = "batch"
 """The name of the open axis."""
 
+IMPORT = """import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it sends statistics of its use
+
+import onnxruntime
+"""
+"""What a program begins with that runs such a file."""
+
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """Where the exporter notes the module that a node comes from."""
 

@@ -14,7 +14,7 @@ class Onnx(Format):
 
     file: ClassVar[str] = "model.onnx"
     title: ClassVar[str] = "ONNX in float32"
-    load: ClassVar[str] = 'import onnxruntime\n\nsession = onnxruntime.InferenceSession("model.onnx")'
+    load: ClassVar[str] = f'{_onnx_file.IMPORT}\nsession = onnxruntime.InferenceSession("model.onnx")'
     run: ClassVar[str] = '(logits,) = session.run(None, {"input": x})'
 
     def write(self, model: Deployable, folder: Path) -> list[Path]:

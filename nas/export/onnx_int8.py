@@ -30,7 +30,7 @@ class OnnxInt8(Format):
 
     file: ClassVar[str] = "model.int8.onnx"
     title: ClassVar[str] = "ONNX, integer blocks in int8"
-    load: ClassVar[str] = 'import onnxruntime\n\nsession = onnxruntime.InferenceSession("model.int8.onnx")'
+    load: ClassVar[str] = f'{_onnx_file.IMPORT}\nsession = onnxruntime.InferenceSession("model.int8.onnx")'
     run: ClassVar[str] = '(logits,) = session.run(None, {"input": x})'
     exact: ClassVar[bool] = False
 

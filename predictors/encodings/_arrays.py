@@ -19,7 +19,8 @@ def one_hot(matrix: Genes, sizes: Genes, active: npt.NDArray[np.bool_] | None = 
 
 def chain(tokens: Genes) -> npt.NDArray[np.bool_]:
     """The edges of a chain: each token reads the nearest one before it: [n, t] -> [n, t, t]."""
-    places = np.arange(tokens.shape[1])
-    last = np.maximum.accumulate(np.where(tokens >= 0, places, -1), axis=1)
-    before = np.concatenate([np.full((len(tokens), 1), -1), last[:, :-1]], axis=1)
-    return (places[None, :, None] == before[:, None, :]) & (tokens >= 0)[:, None, :]
+    places = np.arange(tokens.shape[1], dtype=np.int16)
+    last = np.maximum.accumulate(np.where(tokens >= 0, places, np.int16(-1)), axis=1)
+    before = np.concatenate([np.full((len(tokens), 1), -1, dtype=np.int16), last[:, :-1]], axis=1)
+    before = np.where(tokens >= 0, before, np.int16(-1))
+    return places[None, :, None] == before[:, None, :]

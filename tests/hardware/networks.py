@@ -21,7 +21,7 @@ from searchspaces.part import Shape
 from searchspaces.quantization.integer import Integer
 
 INPUT: Shape = (3, 9, 9)
-BRIEF = TimingSettings(block_ms=0.1, warmup_ms=1.0, visits=2, visit_ms=0.5)
+BRIEF = TimingSettings(block_ms=0.1, warmup_ms=1.0, visits=2, visit_ms=0.5, rounds=1, repeats=0, energy_ms=0.0)
 INT8 = Integer()
 
 FLOAT = Architecture(

@@ -27,7 +27,7 @@ from searchspaces.part import Shape
 from tests.hardware.networks import BRIEF
 from tests.hardware.wild import SHAPE, Wild, job
 
-QUICK = replace(BRIEF, rounds=1, repeats=0, timeout_ms=100.0, prepare_ms=60_000.0)
+QUICK = replace(BRIEF, timeout_ms=100.0, prepare_ms=60_000.0)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -61,8 +61,8 @@ def test_programs_run_in_another_process_which_is_used_again() -> None:
         pytest.param("kill", "nothing", "crashed", "^killed by SIGKILL$", marks=pytest.mark.slow),
         ("nothing", "exit", "crashed", "^exit code 3: first words\nlast words$"),
         ("nothing", "raise", "crashed", "ArithmeticError: these words"),
-        ("nothing", "hang", "timeout", "no end of running it after 1.2"),
-        pytest.param("nothing", "spin", "timeout", "no end of running it after 1.2", marks=pytest.mark.slow),
+        ("nothing", "hang", "timeout", "no end of running it after 0.7"),
+        pytest.param("nothing", "spin", "timeout", "no end of running it after 0.7", marks=pytest.mark.slow),
         ("unsupported", "nothing", "unsupported_operator", "no kernel for it"),
     ],
 )

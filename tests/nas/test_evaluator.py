@@ -30,7 +30,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> CostTables:
     placements = Placements(found)
     with LatencyStore(tmp_path_factory.mktemp("table") / "table.sqlite") as store:
         table = SpaceEncoding(placements, profile(placements.units, (1, 8, 8), Roofline(), store))
-    return CostTables(placements, LatencyTable().fit(Examples.none(table)))
+    return CostTables(placements, {"latency_ms": LatencyTable().fit(Examples.none(table))})
 
 
 def test_costs_of_a_population_are_those_of_each_network(costs: CostTables) -> None:

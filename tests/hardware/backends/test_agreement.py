@@ -11,7 +11,7 @@ from hardware.backends._local import float_module
 from hardware.backends._onnx import float_models, quantized
 from hardware.backends._role import Workload
 from hardware.backends._torch import TorchBackend
-from hardware.backends.executorch import ExecuTorch, load
+from hardware.backends.executorch import ExecuTorch, LoadedProgram
 from hardware.backends.openvino import OpenVino
 from hardware.backends.torch_compile import TorchCompile
 from hardware.backends.torch_eager import TorchEager
@@ -55,7 +55,7 @@ def in_executorch(job: Workload, x: Array) -> Array:
     """What the lowered program computes."""
     pytest.importorskip("executorch")
     sample = torch.from_numpy(x)
-    return load(ExecuTorch(batch_size=BATCH).lowered(float_module(job), sample)).execute([sample])[0].numpy()
+    return LoadedProgram(ExecuTorch(batch_size=BATCH).lowered(float_module(job), sample)).execute(sample).numpy().copy()
 
 
 @pytest.mark.slow

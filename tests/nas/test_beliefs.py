@@ -10,7 +10,7 @@ import pytest
 from hardware.backends.roofline import Roofline
 from hardware.blocks import Blocks
 from hardware.measurement import Measurement, MeasurementError
-from nas.latency import Latency
+from nas.beliefs import Believed
 from nas.latency_scores import ceiling, halves, scored
 from predictors.additive_residual import AdditiveResidual
 from predictors.encodings.space import SpaceEncoding
@@ -22,8 +22,8 @@ ROWS = np.unique(SPACE.sample(np.random.default_rng(0), 60), axis=0)
 TRUTH = [Roofline().estimate(SPACE.decode(row)) for row in ROWS]
 
 
-def latency() -> Latency:
-    return Latency(AdditiveResidual(), SpaceEncoding(Placements(SPACE)), level=0.9)
+def latency() -> Believed:
+    return Believed(AdditiveResidual(), SpaceEncoding(Placements(SPACE)), level=0.9)
 
 
 def test_it_learns_what_is_measured_and_forgets_failures() -> None:

@@ -1,4 +1,4 @@
-"""Latency as the search believes it: a predictor over measured networks, refitted whenever more are measured."""
+"""Measured values as the search believes them: a predictor over measured networks, refitted when more are measured."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from predictors.encodings._role import Encoding, Floats, Genes
 from predictors.latency_table import LatencyTable
 
 
-class Latency(Model):
-    """Milliseconds of every architecture of a space.
+class Believed(Model):
+    """A value that is measured of networks, such as their latency, for every architecture of a space.
 
     Args:
         predictor: how it is learned.
         encoding: of the space.
         level: probability of the intervals.
         seed: of the fits.
+        value: which field of a measurement.
     """
 
-    def __init__(self, predictor: Predictor, encoding: Encoding, level: float, seed: int = 0) -> None:
+    def __init__(
+        self, predictor: Predictor, encoding: Encoding, level: float, seed: int = 0, value: str = "latency_ms"
+    ) -> None:
         self.predictor, self.encoding, self.level, self.seed = predictor, encoding, level, seed
+        self.value = value
         self._known: dict[bytes, tuple[Genes, float]] = {}
         self._model: Model | None = None
 
@@ -34,12 +38,12 @@ class Latency(Model):
     def learn(self, matrix: Genes, measurements: Sequence[Measurement]) -> None:
         """Takes in measured rows [n, decisions]; failures teach nothing, a row that is known is replaced."""
         for row, measurement in zip(matrix, measurements, strict=True):
-            if measurement.ok:
-                self.take(row, measurement.milliseconds)
+            if measurement.ok and getattr(measurement, self.value) is not None:
+                self.take(row, getattr(measurement, self.value))
 
-    def take(self, row: Genes, latency_ms: float) -> None:
+    def take(self, row: Genes, value: float) -> None:
         """Takes in one measured row [decisions]."""
-        self._known[np.asarray(row, dtype=np.int64).tobytes()] = (row, latency_ms)
+        self._known[np.asarray(row, dtype=np.int64).tobytes()] = (row, value)
         self._model = None
 
     @property
@@ -66,11 +70,11 @@ class Latency(Model):
         return (self.predictor if enough else LatencyTable()).fit(examples)
 
     def predict(self, matrix: Genes) -> Prediction:
-        """Milliseconds of canonical rows: [n, decisions] -> [n] and [n]."""
+        """Values of canonical rows: [n, decisions] -> [n] and [n]."""
         return self.model.predict(matrix)
 
     def interval(self, matrix: Genes, level: float | None = None) -> tuple[Floats, Floats]:
-        """Lower and upper ends [n] of the milliseconds."""
+        """Lower and upper ends [n] of the values."""
         return self.model.interval(matrix, self.level if level is None else level)
 
     def arrays(self) -> Arrays:
