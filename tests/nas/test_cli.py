@@ -30,13 +30,13 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("training:", "trainin:", ":12: trainin: unknown key (did you mean 'training'?)"),
-        ("epochs: 2", "epochs: two", ":12: training.epochs: should be a valid integer, not 'two'"),
-        ("kind: nsga2", "kind: nsga", ":13: strategy.kind: no Strategy is called 'nsga' (did you mean 'nsga2'?)"),
+        ("training:", "trainin:", ":13: trainin: unknown key (did you mean 'training'?)"),
+        ("epochs: 2", "epochs: two", ":13: training.epochs: should be a valid integer, not 'two'"),
+        ("kind: nsga2", "kind: nsga", ":14: strategy.kind: no Strategy is called 'nsga' (did you mean 'nsga2'?)"),
         ("choice: [1.0, 2.0]", "choice: []", ":10: space.stages.0.block.channel_mixer.ratio.choice: a choice needs"),
         ("kernel: {choice: [3, 5]}", "kernel: {choice: [3, 4]}", ":9: space.stages.0.block.mixer.0.kernel.1: "),
         ("{kind: roofline}", "{kind: roofline", ":12: "),
-        ("epochs: 2,", "epochs: 2, epochs: 3,", ":12: "),
+        ("epochs: 2,", "epochs: 2, epochs: 3,", ":13: "),
         ("{kind: digits, calibration: 64}", "{kind: npz, file: missing.npz}", "missing.npz"),
         ("hardware: {kind: roofline}", "hardware: {kind: roofline}\nobjectives: {eror: minimize}", ":12: objectives"),
         (
