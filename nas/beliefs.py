@@ -21,13 +21,20 @@ class Believed(Model):
         level: probability of the intervals.
         seed: of the fits.
         value: which field of a measurement.
+        sources: the same value of other devices, for `transfer`.
     """
 
     def __init__(
-        self, predictor: Predictor, encoding: Encoding, level: float, seed: int = 0, value: str = "latency_ms"
+        self,
+        predictor: Predictor,
+        encoding: Encoding,
+        level: float,
+        seed: int = 0,
+        value: str = "latency_ms",
+        sources: tuple[Model, ...] = (),
     ) -> None:
         self.predictor, self.encoding, self.level, self.seed = predictor, encoding, level, seed
-        self.value = value
+        self.value, self.sources = value, sources
         self._known: dict[bytes, tuple[Genes, float]] = {}
         self._model: Model | None = None
 
@@ -54,9 +61,14 @@ class Believed(Model):
             ValueError: too few networks were measured, and there is no table either.
         """
         if self._model is None:
-            values = np.array([value for _, value in self._known.values()], dtype=float)
-            self._model = self.fitted(Examples(self.encoding, self.matrix, values, seed=self.seed))
+            self._model = self.fitted(self.examples)
         return self._model
+
+    @property
+    def examples(self) -> Examples:
+        """All that is known."""
+        values = np.array([value for _, value in self._known.values()], dtype=float)
+        return Examples(self.encoding, self.matrix, values, self.sources, self.seed)
 
     @property
     def matrix(self) -> Genes:

@@ -91,6 +91,7 @@ def profile(
     report: Annotated[
         Path | None, typer.Option(metavar="PAGE", help="Also measure networks; write an HTML page.")
     ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep a predictor, for other devices.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the blocks of a space on its hardware; what is known already is not measured again."""
@@ -98,7 +99,7 @@ def profile(
 
     overrides = overrides if budget is None else [*overrides, f"profile.minutes={budget}"]
     page = commands.profile_report(config, overrides, report) if report else None
-    print(commands.profile(config, overrides, as_json))
+    print(commands.profile(config, overrides, as_json, save))
     if page:
         print(f"page  {page}", file=sys.stderr)
 

@@ -84,9 +84,11 @@ def profile_report(config: Path, overrides: Sequence[str], page: Path) -> Path:
     return write_profile_page(examine(run.profiler), page, config.stem)
 
 
-def profile(config: Path, overrides: Sequence[str], as_json: bool) -> str:
+def profile(config: Path, overrides: Sequence[str], as_json: bool, save: Path | None = None) -> str:
     """Measures what the latency table lacks, blocks and networks; returns the blocks by their contribution."""
     run = Run(read(config, overrides), Path(), progress())
+    if save:
+        run.profiler.save(save)
     found, units, networks = run.profiler.profile, run.placements.units, len(run.profiler.latency)
     failed, values = found.failures(units), found.contributions_ms(units)
     rows: list[dict[str, Any]] = [

@@ -47,6 +47,8 @@ class Profiling(Part):
     """Candidates on the believed front or near a bound that are measured after every `every` evaluations, at most."""
     every: Annotated[int, Field(ge=1)] = 50
     """Evaluations after which candidates are measured and the predictor is fitted anew."""
+    sources: tuple[str, ...] = ()
+    """Files that `nas profile --save` wrote for this space on other devices, for `predictor: {kind: transfer}`."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Probability of the predictor's intervals, whose upper ends bounds are held against."""
 

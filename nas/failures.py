@@ -18,6 +18,7 @@ CODES = {
     "nas.export._role.ExportError": 1,
     "hardware.backends._role.UnavailableError": 2,
     "hardware.agent.secret.SecretError": 2,
+    "predictors._file.PredictorFileError": 2,
     "hardware.store.StoreError": 1,
     "hardware.measurement.MeasurementError": 1,
     "builtins.OSError": 1,

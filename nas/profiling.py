@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from nas import folders
 from nas.beliefs import Believed
 from nas.config import Profiling
 from nas.progress import Phase, Progress
+from predictors._file import Restored, load, save
 from predictors._role import Predictor
 from predictors.encodings.space import SpaceEncoding
 from searchspaces.placements import Placements
@@ -56,7 +58,9 @@ class Profiler:
     def latency(self) -> Believed:
         """The latency of every architecture, learned from the profile and from whole networks."""
         encoding = SpaceEncoding(self.placements, self.profile)
-        latency, rows = Believed(self.predictor, encoding, self.settings.level, self.seed), self.rows
+        sources = tuple(Restored(*load(Path(name), SpaceEncoding(self.placements))) for name in self.settings.sources)
+        latency = Believed(self.predictor, encoding, self.settings.level, self.seed, sources=sources)
+        rows = self.rows
         with self.progress.phase("calibrate", total=len(rows)) as phase:
             for start in range(0, len(rows), _BATCH):
                 batch = rows[start : start + _BATCH]
@@ -65,6 +69,15 @@ class Profiler:
                 if self._clock.wall_ns() > self._end:
                     break
         return latency
+
+    def save(self, path: Path) -> None:
+        """Writes a predictor of this device's latencies, to be a source where another device is profiled.
+
+        It knows networks, not the table: the other device has a table of its own.
+        """
+        encoding = SpaceEncoding(self.placements)
+        model = self.predictor.fit(replace(self.latency.examples, encoding=encoding))
+        save(path, self.predictor, model, encoding)
 
     @cached_property
     def energy(self) -> Believed:

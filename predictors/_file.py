@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from predictors._arrays import inner, nested
-from predictors._role import Model, Predictor
-from predictors.encodings._role import Encoding
+from predictors._role import Arrays, Model, Prediction, Predictor
+from predictors.encodings._role import Encoding, Floats, Genes
 from searchspaces.parse import parse
 
 _FORMAT = "predictor:1"
@@ -64,3 +64,22 @@ def load(path: Path, encoding: Encoding) -> tuple[Predictor, Model]:
         return predictor, predictor.restore(encoding, inner("model", arrays))
     except (KeyError, IndexError, TypeError) as error:
         raise PredictorFileError(f"{path} lacks what {predictor.kind()} needs: {error!r}") from error
+
+
+class Restored(Model):
+    """A model that knows which predictor restores it, so that it can be kept inside another one."""
+
+    def __init__(self, predictor: Predictor, model: Model) -> None:
+        self.predictor, self.model = predictor, model
+
+    def predict(self, matrix: Genes) -> Prediction:
+        """As the model has it: [n, decisions] -> [n] and [n]."""
+        return self.model.predict(matrix)
+
+    def interval(self, matrix: Genes, level: float = 0.9) -> tuple[Floats, Floats]:
+        """As the model has it."""
+        return self.model.interval(matrix, level)
+
+    def arrays(self) -> Arrays:
+        """Those of the model."""
+        return self.model.arrays()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from nas.failures import exit_code
 from nas.profiling import Profiler
 from nas.progress import LineProgress
 from nas.run import Run
+from predictors._file import PredictorFileError
 from searchspaces.architecture import Architecture
 from searchspaces.cost import architecture_cost
 from tests.nas.experiments import TINY, written
@@ -86,6 +88,32 @@ def test_a_spent_budget_leaves_estimates_and_one_batch_of_networks(cache: Path) 
     assert not all(map(profiler.profile.measured, run.placements.units))
     assert np.all(np.isfinite(profiler.profile.contributions_ms(run.placements.units)))
     assert 0 < len(profiler.latency) <= 12
+
+
+def test_a_device_is_a_source_for_another_one(cache: Path) -> None:
+    first = opened(cache, "{kind: roofline}")
+    first.profiler.save(cache / "first.npz")
+    path = json.dumps(str(cache / "first.npz"))
+    text = TINY.replace("networks: 12", f"networks: 10, sources: [{path}]").replace(
+        "hardware: {kind: roofline}", "hardware: {kind: roofline, overhead_us: 4.0}\npredictor: {kind: transfer}"
+    )
+    (cache / "second").mkdir()
+    second = Run(read(written(cache / "second", text)), cache / "run", LineProgress(io.StringIO()))
+    assert len(second.profiler.latency.examples.sources) == 1
+    rows = second.space.sample(np.random.default_rng(3), 30)
+    believed = second.costs(rows)["latency_ms"]
+    truth = [Roofline(overhead_us=4.0).estimate(second.space.decode(row)).milliseconds for row in rows]
+    assert np.median(np.abs(believed / np.array(truth) - 1)) < 0.05
+
+
+def test_a_source_of_another_space_is_refused(cache: Path) -> None:
+    opened(cache, "{kind: roofline}").profiler.save(cache / "first.npz")
+    text = TINY.replace("kernel: {choice: [3, 5]}", "kernel: {choice: [3, 7]}")
+    text = text.replace("networks: 12", f"networks: 12, sources: [{json.dumps(str(cache / 'first.npz'))}]")
+    other = Run(read(written(cache, text)), cache / "run", LineProgress(io.StringIO()))
+    with pytest.raises(PredictorFileError, match="another space") as caught:
+        _ = other.profiler.latency
+    assert exit_code(caught.value) == 2
 
 
 def test_energy_is_an_objective_where_there_is_a_meter(cache: Path) -> None:
