@@ -85,7 +85,7 @@ def measure(table: Table, arguments: argparse.Namespace) -> Iterator[dict[str, A
     for device in devices:
         sources = tuple(source(table, name, known) for name in _sources(table, device, arguments.sources))
         found = [scores(table, device, predictor, sources, seed, arguments) for seed in range(arguments.seeds)]
-        means = {key: float(np.mean([score[key] for score in found])) for key in found[0]}
+        means = {key: float(np.mean([score[key] for score in found if key in score])) for key in found[0]}
         facts = {"device": device, "predictor": predictor.kind(), "sources": len(sources), "seeds": arguments.seeds}
         lines.append({**facts, **means, **table.ceiling(device)})
         yield lines[-1]
@@ -127,7 +127,11 @@ def scores(
         "within_10": float((errors <= 0.1).mean()),
         "coverage": float(((low <= truth) & (truth <= high)).mean()),
         "fit_seconds": seconds,
-        "rows_per_second": speed(model, table.matrix, SPEED_ROWS // (100 if arguments.quick else 1)),
+        **(
+            {}
+            if seed
+            else {"rows_per_second": speed(model, table.matrix, SPEED_ROWS // (100 if arguments.quick else 1))}
+        ),
     }
 
 
