@@ -23,7 +23,10 @@ FAST = [
     "strategy.population=4",
     "finalize.models=1",
     "finalize.epochs=1",
+    "profile.verified=1",
 ]
+FEW = ["profile.networks=10", "hardware={kind: roofline}"]
+"""As many as the page of a profile needs, at no cost."""
 FRAME = """
 task: {kind: classification, data: {kind: digits, calibration: 64}}
 space:
@@ -87,9 +90,9 @@ def test_every_piece_of_yaml_is_valid(number: int, workshop: Path) -> None:
 
 @pytest.mark.slow
 def test_own_parts_and_own_images_make_a_whole_search(workshop: Path) -> None:
-    whole: dict[str, object] = {}
+    whole: dict[str, object] = {"profile": {"networks": 8}}
     pieces = [placed(text) for text in blocks("yaml")]
-    for key, piece in (("task", 1), ("space", 2), ("hardware", 3)):
+    for key, piece in (("task", 1), ("space", 3), ("hardware", 4)):
         whole[key] = pieces[piece][key]
     config = workshop / "own.yaml"
     config.write_text(yaml.safe_dump({**yaml.safe_load(FRAME), **whole}), encoding="utf-8")
@@ -116,8 +119,8 @@ def test_every_command_runs(workshop: Path) -> None:
         if words[1] == "search" and "--set" in words:
             budget = FAST
             arguments = arguments.replace("evaluations=100", "evaluations=4")
-        extra = with_overrides(budget) if words[1] == "search" else []
-        done = call([*shlex.split(arguments), *extra], workshop)
+        extra = {"search": [*budget, *FEW], "profile": FEW}.get(words[1], [])
+        done = call([*shlex.split(arguments), *with_overrides(extra)], workshop)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         if target:
             (workshop / target).write_text(done.stdout, encoding="utf-8")
