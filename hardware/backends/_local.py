@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from hardware.backends._role import Backend, Progress, Workload
 from hardware.measurement import Measurement, MeasurementError
 from hardware.timing import Run, TimingSettings
 from hardware.windows import measured, measured_export
+from searchspaces.fused import fused
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class LocalBackend(Backend):
 
 
 def float_module(job: Workload) -> nn.Sequential:
-    """The job's network in float32 and evaluation mode, with its weights; the global random state stays as it is.
+    """The job's network in float32 and its inference form, with its weights; the global random state stays as it is.
 
     What a quantization policy keeps beside the weights is not needed.
 
@@ -86,4 +88,4 @@ def float_module(job: Workload) -> nn.Sequential:
     missing = [] if job.state is None else module.load_state_dict(job.state, strict=False).missing_keys
     if missing:
         raise RuntimeError(f"the weights lack {', '.join(missing)}")
-    return module
+    return cast(nn.Sequential, fused(module))

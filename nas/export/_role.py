@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from searchspaces.part import Part
 
@@ -54,12 +54,21 @@ class Deployable:
         return network.eval()
 
     @cached_property
+    def inference(self) -> nn.Sequential:
+        """The same network in its inference form."""
+        from searchspaces.fused import fused
+
+        return cast("nn.Sequential", fused(self.network))
+
+    @cached_property
     def network_on_grid(self) -> nn.Sequential:
-        """The same, with each weight of an integer block on the grid that its policy rounds to.
+        """The inference form, with each weight of an integer block on the grid that its policy rounds to.
 
         Raises:
             RuntimeError: weights are missing, or have another shape.
         """
+        from searchspaces.fused import fused
+
         prepared, network = _built(self.architecture, quantize=True), _built(self.architecture, quantize=False)
         prepared.load_state_dict(self.state)
         state = dict(self.network.state_dict())
@@ -68,7 +77,7 @@ class Deployable:
             if hasattr(quantizer, "quantize_weight"):
                 state[f"{name}.weight"] = quantizer.quantize_weight(layer.weight).detach()
         network.load_state_dict(state)
-        return network.eval()
+        return cast("nn.Sequential", fused(network))
 
     @cached_property
     def integer_blocks(self) -> list[int]:

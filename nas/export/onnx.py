@@ -20,7 +20,7 @@ class Onnx(Format):
     def write(self, model: Deployable, folder: Path) -> list[Path]:
         """Writes the exporter's graph."""
         path = folder / self.file
-        _onnx_file.write(model.network, model, path)
+        _onnx_file.write(model.inference, model, path)
         return [path]
 
     def batch_size(self, folder: Path) -> int | None:

@@ -58,7 +58,7 @@ def _float_graph(model: Deployable, folder: Path, scratch: Path) -> Path:
     if eight_bits and written.exists():
         return written
     source = scratch / Onnx.file
-    _onnx_file.write(model.network if eight_bits else model.network_on_grid, model, source)
+    _onnx_file.write(model.inference if eight_bits else model.network_on_grid, model, source)
     return source
 
 

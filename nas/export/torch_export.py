@@ -50,7 +50,7 @@ def _exported(model: Deployable, batch_size: int | None) -> bytes:
     content = io.BytesIO()
     try:
         with quiet(), torch.no_grad():
-            program = torch.export.export(model.network, (example,), dynamic_shapes=dynamic)
+            program = torch.export.export(model.inference, (example,), dynamic_shapes=dynamic)
             for node in program.graph.nodes:
                 node.meta.pop("stack_trace", None)
             torch.export.save(program, content)

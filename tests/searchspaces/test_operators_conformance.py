@@ -14,16 +14,40 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from searchspaces import registry
 from searchspaces.channel_mixers._role import ChannelMixer
+from searchspaces.cost import module_cost
 from searchspaces.gates._role import Gate
 from searchspaces.mixers._role import TokenMixer
 from searchspaces.part import Part, Shape
+from searchspaces.skeleton import parameters_on_meta
 
 Operator = TokenMixer | ChannelMixer | Gate
 CLASSES = [registry.resolve(role, kind) for role in (TokenMixer, ChannelMixer, Gate) for kind in registry.kinds(role)]
-VALUES = (True, False, 1, 2, 3, 4, 5, 7, 8, 0.5, 1.5, 2.5, (1, 3), (3, 1), (2, 1), (3, 5), (1, 2, 3), ((1, 2), 3))
+VALUES = (
+    True,
+    False,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    0.5,
+    1.5,
+    2.5,
+    (1, 3),
+    (3, 1),
+    (2, 1),
+    (3, 5),
+    (1, 2, 3),
+    ((1, 2), 3),
+    (0.5,),
+    (0.3, 0.9),
+)
 SHAPES = {1: [(5, 7), (1, 3), (8, 4)], 2: [(5, 7, 9), (1, 3, 2), (24, 8, 8), (2, 1, 1)]}
 
 
@@ -120,10 +144,10 @@ def test_a_narrow_module_runs_on_slices_of_a_wide_one(part: Operator, shape: Sha
     wide, narrow = part.build((7, 6, 8)[: len(shape)]), part.build(shape)
     slices, x = shares(wide, narrow), torch.randn(2, *shape)
     output = functional_call(narrow, slices, (x,))
-    narrow.load_state_dict({path: tensor.detach() for path, tensor in slices.items()})
-    torch.testing.assert_close(output, narrow(x), rtol=1e-12, atol=1e-12)
     if slices:
         output.square().sum().backward()
+    narrow.load_state_dict({**narrow.state_dict(), **{path: tensor.detach() for path, tensor in slices.items()}})
+    torch.testing.assert_close(output, narrow(x), rtol=1e-12, atol=1e-12)
     for path, tensor in wide.named_parameters():
         if path not in slices:
             assert tensor.grad is None, f"{path} is not the narrow module's"
@@ -154,15 +178,33 @@ def test_parts_are_frozen_and_refuse_unknown_fields(part_class: type[Part]) -> N
             setattr(part_class(), field, getattr(part_class(), field))
 
 
+def example(part: Operator) -> Shape:
+    """A shape that the part takes."""
+    return (5, 7, 9)[: 1 + max(part.spatial_ranks)]
+
+
 @pytest.mark.parametrize("part", PARTS, ids=label)
-def test_parameters_alone_fill_a_state(part: Operator) -> None:
-    module = part.build((5, 7, 9))
-    assert list(module.state_dict()) == [name for name, _ in module.named_parameters()]
+def test_parameters_and_normalization_statistics_alone_fill_a_state(part: Operator) -> None:
+    module = part.build(example(part))
+    norms = [(path, norm) for path, norm in module.named_modules() if isinstance(norm, _BatchNorm)]
+    statistics = {f"{path}.{name}" for path, norm in norms for name, _ in norm.named_buffers()}
+    assert set(module.state_dict()) == {name for name, _ in module.named_parameters()} | statistics
+
+
+@pytest.mark.parametrize("part", PARTS, ids=label)
+def test_it_is_built_without_storage_and_counted_without_computing(part: Operator) -> None:
+    with parameters_on_meta():
+        module = part.build(example(part))
+    assert all(parameter.is_meta for parameter in module.parameters())
+    assert not any(buffer.is_meta for buffer in module.buffers())
+    with torch.device("meta"):
+        cost = module_cost(part.build(example(part)), example(part))
+    assert cost.parameters == sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize("part", PARTS, ids=label)
 def test_the_exported_program_computes_the_same(part: Operator) -> None:
-    module, x = part.build((5, 7, 9)).eval(), torch.randn(2, 5, 7, 9)
+    module, x = part.build(example(part)).eval(), torch.randn(2, *example(part))
     exported = torch.export.export(module, (x,)).module()
     torch.testing.assert_close(exported(x), module(x), rtol=1e-6, atol=1e-6)
 
@@ -170,7 +212,8 @@ def test_the_exported_program_computes_the_same(part: Operator) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part_class", CLASSES, ids=lambda part_class: part_class.kind())
 def test_onnxruntime_computes_the_same(part_class: type[Operator]) -> None:
-    module, x = part_class().build((5, 7, 9)).eval(), torch.randn(2, 5, 7, 9)
+    shape = example(part_class())
+    module, x = part_class().build(shape).eval(), torch.randn(2, *shape)
     program = torch.onnx.export(module, (x,), dynamo=True, external_data=False, verbose=False)
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())

@@ -1,0 +1,186 @@
+"""Kernels that are functions of the position: their formulas in numpy, their size, and what is deployed of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from searchspaces.mixers.continuous_kernel import ContinuousKernel
+from searchspaces.mixers.flexible_kernel import FlexibleKernel
+from searchspaces.mixers.self_moving_points import SelfMovingPoints
+from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, depthwise
+
+
+@pytest.fixture(autouse=True)
+def double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().numpy()
+
+
+def affine(layer: Any, x: np.ndarray) -> np.ndarray:
+    return array(layer.weight) @ x + array(layer.bias)
+
+
+def fourier_convolution(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """[c h w] by [o c k l], size kept, zeros outside: the product of spectra, as in CKConv."""
+    size = [extent + taps - 1 for extent, taps in zip(x.shape[1:], weight.shape[2:], strict=True)]
+    spectra = np.fft.rfft2(x, size)[None] * np.fft.rfft2(weight[:, :, ::-1, ::-1], size)
+    whole = np.fft.irfft2(spectra.sum(1), size)
+    top, left = weight.shape[2] // 2, weight.shape[3] // 2
+    return whole[:, top : top + x.shape[1], left : left + x.shape[2]]
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (2, 1, 4)])
+def test_continuous_kernel_is_the_fourier_convolution_by_a_network_of_the_offset(shape: Any) -> None:
+    part = ContinuousKernel(kernel=5, hidden=4, frequency=3.0)
+    module: Any = part.build(shape)
+    rows, columns = (min(5, 2 * size - 1) for size in shape[1:])
+    weight = np.zeros((shape[0], shape[0], rows, columns))
+    for u, v in itertools.product(range(rows), range(columns)):
+        offset = np.array([(u - rows // 2) / shape[1], (v - columns // 2) / shape[2]])
+        hidden = np.sin(3.0 * affine(module.network.second, np.sin(3.0 * affine(module.network.first, offset))))
+        weight[:, :, u, v] = affine(module.readout, hidden)
+    x = torch.randn(1, *shape)
+    expected = fourier_convolution(x[0].numpy(), weight) + array(module.bias)[:, None, None]
+    np.testing.assert_allclose(array(module(x)[0]), expected, rtol=1e-10, atol=1e-11)
+
+
+def test_a_causal_continuous_kernel_does_not_see_what_comes_later() -> None:
+    module, x = ContinuousKernel(kernel=7, causal=True).build((2, 9)), torch.randn(1, 2, 9, requires_grad=True)
+    (gradient,) = torch.autograd.grad(module(x)[..., 5].sum(), x)
+    assert (gradient.abs().sum((0, 1)) > 0).tolist() == [2 <= t <= 5 for t in range(9)]
+
+
+def test_kernel_size_costs_no_parameters_and_a_small_kernel_is_the_centre_of_a_large_one() -> None:
+    large, small = (ContinuousKernel(kernel=kernel).build((2, 8, 8)) for kernel in (7, 3))
+    small.load_state_dict(large.state_dict())
+    torch.testing.assert_close(small.sampled(), large.sampled()[:, :, 2:5, 2:5])  # type: ignore[operator]
+
+
+def test_a_continuous_kernel_means_the_same_at_twice_the_resolution() -> None:
+    coarse, fine = (ContinuousKernel(kernel=kernel).build((2, size, size)) for kernel, size in ((5, 6), (9, 12)))
+    fine.load_state_dict(coarse.state_dict())
+    torch.testing.assert_close(fine.sampled()[:, :, ::2, ::2], coarse.sampled())  # type: ignore[operator]
+
+
+def gabor_kernel(module: Any, position: np.ndarray) -> np.ndarray:
+    """MAGNet at one position: products of linear layers and Gabor filters."""
+    waves = []
+    for wave in module.network.filters:
+        envelope = np.exp(-0.5 * ((array(wave.width) * (position - array(wave.centre))) ** 2).sum(1))
+        waves.append(envelope * np.sin(affine(wave.phase, position)))
+    hidden = waves[0]
+    for layer, wave in zip(module.network.layers, waves[1:], strict=True):
+        hidden = affine(layer, hidden) * wave
+    return affine(module.readout, hidden)
+
+
+@pytest.mark.parametrize("size", [(0.5, 0.5), (0.2, 0.9), (3.0, 0.01)])
+def test_flexible_kernel_is_a_gabor_network_under_a_gaussian_cut_off_at_a_tenth(size: Any) -> None:
+    module: Any = FlexibleKernel(kernel=7, hidden=4).build((2, 5, 5))
+    module.size.data, module.centre.data = torch.tensor(size), torch.tensor([0.1, -0.2])
+    expected = np.zeros((2, 2, 7, 7))
+    for u, v in itertools.product(range(7), range(7)):
+        position = np.array([(u - 3) / 3, (v - 3) / 3])
+        mask = np.exp(-0.5 * ((position - [0.1, -0.2]) / np.array(size)) ** 2)
+        if ((mask >= 0.1) | (position == 0)).all():
+            expected[:, :, u, v] = gabor_kernel(module, position) * mask.prod()
+    np.testing.assert_allclose(array(module.sampled()), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(("size", "kernel"), [(0.05, 1), (0.2, 3), (0.4, 5), (0.6, 7), (4.0, 7)])
+def test_the_learned_size_is_the_size_that_is_deployed(size: float, kernel: int) -> None:
+    """|p| <= sigma sqrt(2 ln 10) is inside; taps are 1/3 apart."""
+    module: Any = FlexibleKernel(kernel=7, initial_size=size).build((3, 8, 8))
+    assert module.fuse().kernel_size == (kernel, kernel)
+
+
+def test_the_size_of_a_flexible_kernel_has_a_gradient() -> None:
+    module: Any = FlexibleKernel(kernel=7).build((2, 8, 8))
+    module(torch.randn(1, 2, 8, 8)).square().sum().backward()
+    assert (module.size.grad != 0).all() and (module.centre.grad != 0).all()
+
+
+def points(module: Any, x: Tensor) -> Tensor:
+    """The kernel by its definition, tap by tap, and the convolution by loops."""
+    taps = torch.linspace(-1, 1, module.kernel)
+    rows = []
+    for u, v in itertools.product(range(module.kernel), range(module.kernel)):
+        total, count = torch.zeros(x.shape[1]), 0
+        for i, position in enumerate(module.position):
+            distance = (taps[u] - position[0]).abs() + (taps[v] - position[1]).abs()
+            nearness = 1 - distance / module.radius[i]
+            if nearness > 0:
+                total, count = total + nearness * module.weight[:, i], count + 1
+        rows.append(total / max(count, 1))
+    weight = torch.stack(rows, 1).reshape(x.shape[1], 1, module.kernel, module.kernel)
+    return depthwise(x, weight, module.bias)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 2, 1)])
+def test_self_moving_points_interpolate_the_kernel(shape: Any) -> None:
+    module: Any = SelfMovingPoints(kernel=5, points=6).build(shape)
+    module.radius.data = torch.rand(6) * 0.8 + 0.1
+    assert_equal_in_value_and_gradient(module, points, shape)
+
+
+def test_a_kernel_of_one_tap_lies_in_the_middle() -> None:
+    module: Any = SelfMovingPoints(kernel=1, points=1).build((1, 3, 3))
+    module.position.data.zero_()
+    torch.testing.assert_close(module.sampled().squeeze(), module.weight.squeeze())
+
+
+@pytest.mark.parametrize(
+    ("part", "shape"),
+    [
+        (ContinuousKernel(), (3, 5, 9)),
+        (ContinuousKernel(depthwise=True), (3, 2, 9)),
+        (ContinuousKernel(causal=True), (3, 9)),
+        (FlexibleKernel(initial_size=0.2), (3, 6, 9)),
+        (FlexibleKernel(depthwise=True), (4, 9)),
+        (SelfMovingPoints(), (3, 7, 6)),
+    ],
+    ids=str,
+)
+def test_the_deployed_form_is_one_plain_convolution(part: Any, shape: Any) -> None:
+    module, x = part.build(shape).eval(), torch.randn(2, *shape)
+    fused: Any = module.fuse()
+    assert isinstance(fused, nn.Conv1d | nn.Conv2d)
+    torch.testing.assert_close(fused(x), module(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(fused.float()(x.float()), module.float()(x.float()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("part_class", "fields"),
+    [
+        (ContinuousKernel, {"kernel": 4}),
+        (ContinuousKernel, {"frequency": 0.0}),
+        (FlexibleKernel, {"initial_size": 0.0}),
+        (FlexibleKernel, {"layers": 0}),
+        (SelfMovingPoints, {"kernel": 65}),
+        (SelfMovingPoints, {"points": 0}),
+    ],
+)
+def test_values_out_of_bounds_are_refused(part_class: Any, fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        part_class(**fields)
+
+
+def test_a_flexible_convolution_in_depth_equals_groups() -> None:
+    module: Any = FlexibleKernel(depthwise=True, kernel=3).build((3, 4, 4))
+    x = torch.randn(1, 3, 4, 4)
+    torch.testing.assert_close(module(x), F.conv2d(x, module.sampled(), module.bias, padding=1, groups=3))
