@@ -20,7 +20,7 @@ from searchspaces.mixers.long_convolution import LongConvolution, SquashedKernel
 from searchspaces.mixers.multiresolution_convolution import MultiresolutionConvolution, WaveletTree
 from searchspaces.mixers.rational_transfer import RationalKernel, RationalTransfer
 from searchspaces.mixers.structured_global_convolution import MultiscaleKernel, StructuredGlobalConvolution
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient
+from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, label
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ CASES: list[tuple[Any, Callable[[Any, Tensor], Tensor], tuple[int, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=str)
+@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=label)
 def test_value_and_gradients_equal_the_naive_twin(part: Any, twin: Any, shape: tuple[int, ...]) -> None:
     module = part.build(shape)
     for name, parameter in module.named_parameters():
@@ -226,7 +226,7 @@ def test_the_legendre_memory_recalls_its_window() -> None:
         LegendreMemory(),
         MultiresolutionConvolution(causal=True),
     ],
-    ids=str,
+    ids=label,
 )
 def test_causal_mixers_see_no_later_position(part: Any) -> None:
     module, x = part.build((3, 9)), torch.randn(1, 3, 9, requires_grad=True)

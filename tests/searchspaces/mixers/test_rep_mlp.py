@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from searchspaces.mixers.rep_mlp import DensePerceptron, PartitionMixer, RepMlp, TrainedPerceptron
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient
+from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, label
 
 
 @pytest.fixture(autouse=True)
@@ -94,13 +94,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("part", "shape"), CASES, ids=str)
+@pytest.mark.parametrize(("part", "shape"), CASES, ids=label)
 def test_value_and_gradients_equal_the_naive_twin(part: RepMlp, shape: tuple[int, ...]) -> None:
     assert_equal_in_value_and_gradient(trained(part, shape), partitioned, shape, 1e-10)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str)
-@pytest.mark.parametrize(("part", "shape"), CASES, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=label)
+@pytest.mark.parametrize(("part", "shape"), CASES, ids=label)
 def test_the_fused_form_computes_the_same(part: RepMlp, shape: tuple[int, ...], dtype: Any, tolerance: float) -> None:
     module, x = trained(part, shape).to(dtype), torch.randn(3, *shape, dtype=dtype)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}

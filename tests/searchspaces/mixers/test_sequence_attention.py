@@ -17,7 +17,7 @@ from searchspaces.mixers.attention import Attention
 from searchspaces.mixers.chunked_attention_tcn import ChunkAttention, ChunkedAttentionTcn
 from searchspaces.mixers.combiner_attention import CombinerAttention
 from searchspaces.mixers.sparse_attention import SparseAttention
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, attended, per_head
+from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, attended, label, per_head
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ CASES: list[tuple[Any, Any, tuple[int, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=str)
+@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=label)
 def test_value_and_gradients_equal_the_naive_twin(part: Any, twin: Any, shape: tuple[int, ...]) -> None:
     module = part.build(shape)
     for parameter in module.parameters():
@@ -160,7 +160,7 @@ def test_value_and_gradients_equal_the_naive_twin(part: Any, twin: Any, shape: t
         SparseAttention(heads=2, head_width=3, window=1, block=4, stride=1),
         SparseAttention(heads=2, head_width=3, window=1, sinks=20, block=3),
     ],
-    ids=str,
+    ids=label,
 )
 def test_a_pattern_that_leaves_nothing_out_is_full_attention(part: Any) -> None:
     module, full = part.build((5, 11)), Attention(heads=2, head_width=3).build((5, 11))
@@ -176,7 +176,7 @@ def test_a_pattern_that_leaves_nothing_out_is_full_attention(part: Any) -> None:
         SparseAttention(window=3, causal=True, block=4, stride=2),
         ChunkedAttentionTcn(chunk=4, causal=True),
     ],
-    ids=str,
+    ids=label,
 )
 def test_causal_mixers_see_no_later_position(part: Any) -> None:
     module, x = part.build((3, 11)), torch.randn(1, 3, 11, requires_grad=True)
@@ -192,7 +192,7 @@ def test_combiner_reaches_every_position() -> None:
     assert gradient.abs().amax(1).min() > 0
 
 
-@pytest.mark.parametrize("part", [CombinerAttention(), SparseAttention(), ChunkedAttentionTcn()], ids=str)
+@pytest.mark.parametrize("part", [CombinerAttention(), SparseAttention(), ChunkedAttentionTcn()], ids=label)
 def test_the_work_is_below_that_of_full_attention(part: Any) -> None:
     shape = (8, 512)
     with torch.device("meta"):

@@ -21,7 +21,7 @@ from searchspaces.mixers.local_attention_mamba import LocalAttentionMamba
 from searchspaces.mixers.mamba_mixer import MambaMixer
 from searchspaces.mixers.selective_scan import SelectiveScan
 from searchspaces.quantization.integer import Integer
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient
+from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, label
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ CASES: list[tuple[Any, Callable[[Any, Tensor], Tensor], tuple[int, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=str)
+@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=label)
 def test_value_and_gradients_equal_the_recurrence(part: Any, twin: Any, shape: tuple[int, ...]) -> None:
     assert_equal_in_value_and_gradient(part.build(shape), twin, shape)
 

@@ -11,6 +11,11 @@ import torch
 from torch import Tensor, nn
 
 
+def label(value: object) -> str:
+    """The name of a test's parameter: that of a function, else its text; the same in every process."""
+    return str(getattr(value, "__name__", value))
+
+
 def assert_equal_in_value_and_gradient(
     module: nn.Module, twin: Callable[[Any, Tensor], Tensor], shape: tuple[int, ...], tolerance: float = 1e-11
 ) -> None:
