@@ -30,7 +30,7 @@ from hardware.timing import SystemClock, TimingSettings
 from searchspaces.architecture import Architecture
 from searchspaces.part import Shape
 
-_BATCH = 40
+_BATCH = 20
 _MINUTE_NS = 60e9
 
 

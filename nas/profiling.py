@@ -51,6 +51,7 @@ class Profiler:
             missing = len(unknown(every, store.get(self.backend.key())))
             with self.progress.phase("profile", total=len(every), done=len(every) - missing) as phase:
                 advance = Advance(phase, missing)
+                _ = self._end
                 found = profile(units, shape, self.backend, store, progress=advance, budget=self._budget())
                 return confirmed(found, units, store)
 
@@ -123,7 +124,7 @@ class Profiler:
 
     def _budget(self) -> Budget | None:
         """Half of the time, and how often blocks are used."""
-        if self.settings.minutes is None or self._end <= 0:
+        if self.settings.minutes is None:
             return None
         units = self.placements.of(self.placements.space.sample(np.random.default_rng(0), _USAGE))
         counts = np.bincount(units[units >= 0], minlength=len(self.placements.units))
