@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
-from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize_scalar
 
 from predictors._arrays import inner, nested
-from predictors._kernel import Kernel, learned, pivots
+from predictors._basis import Basis
+from predictors._kernel import learned
 from predictors._latent import LatentModel, Target
-from predictors._regression import Posterior, Singles, Standard
+from predictors._regression import Posterior, Standard
 from predictors._role import Arrays, Examples, Predictor
 from predictors.encodings._role import Encoding, Floats, Genes
 
@@ -56,44 +55,6 @@ class GaussianProcess(Predictor):
         return GaussianProcessModel(encoding, target, standard, basis, Posterior.restore(inner("posterior", arrays)))
 
 
-class Basis:
-    """Functions whose products add up to the kernel: one for each input, and one for each inducing example."""
-
-    def __init__(self, kernel: Kernel, inducing: Singles, whitening: Singles) -> None:
-        self.kernel, self.inducing, self.whitening = kernel, inducing, whitening
-        self._scaled = inducing * kernel.root
-        self._slope = np.float32(np.sqrt(kernel.linear / max(inducing.shape[1], 1)))
-
-    @classmethod
-    def of(cls, kernel: Kernel, inputs: Singles, count: int) -> Basis:
-        """That of the examples' inputs [n, d]."""
-        inducing = inputs[pivots(kernel, inputs, min(count, len(inputs)))]
-        scaled = inducing * kernel.root
-        among = kernel.cross(scaled, scaled).astype(float) + 1e-5 * np.eye(len(inducing))
-        inverse = solve_triangular(cholesky(among, lower=True), np.eye(len(inducing)), lower=True)
-        return cls(kernel, inducing, (np.sqrt(kernel.smooth) * inverse.T).astype(np.float32))
-
-    def __call__(self, inputs: Singles) -> Singles:
-        """[n, d] -> [n, d + m]."""
-        near = self.kernel.cross(inputs * self.kernel.root, self._scaled)
-        return np.concatenate([inputs * self._slope, near @ self.whitening], axis=1)
-
-    def prior(self, inputs: Singles) -> Floats:
-        """The kernel's variance at each input: [n, d] -> [n]."""
-        squares = np.einsum("ij,ij->i", inputs, inputs).astype(float)
-        return self.kernel.smooth + float(self._slope) ** 2 * squares
-
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """As plain arrays."""
-        return nested("kernel", self.kernel.arrays()) | {"inducing": self.inducing, "whitening": self.whitening}
-
-    @classmethod
-    def restore(cls, arrays: Arrays) -> Basis:
-        """From `arrays()`."""
-        inducing, whitening = (np.asarray(arrays[name], dtype=np.float32) for name in ("inducing", "whitening"))
-        return cls(Kernel.restore(inner("kernel", arrays)), inducing, whitening)
-
-
 class GaussianProcessModel(LatentModel):
     """A Gaussian posterior of weights on the basis.
 
@@ -108,13 +69,13 @@ class GaussianProcessModel(LatentModel):
         self.standard, self.basis, self.posterior = standard, basis, posterior
         d = basis.inducing.shape[1]
         both = np.concatenate([posterior.directions, posterior.weights[:, None]], axis=1)
-        self._of_inputs = both[:d] * basis._slope
+        self._of_inputs = both[:d] * basis.slope
         self._of_near = basis.whitening @ both[d:]
 
     def latent(self, matrix: Genes) -> tuple[Floats, Floats]:
         """Mean and variance by the posterior."""
         inputs = self.standard(self.encoding.features(matrix))
-        near = self.basis.kernel.cross(inputs * self.basis.kernel.root, self.basis._scaled)
+        near = self.basis.kernel.cross(inputs * self.basis.kernel.root, self.basis.scaled)
         found = inputs @ self._of_inputs + near @ self._of_near
         known = np.square(found[:, :-1]) @ self.posterior.reduction
         return found[:, -1].astype(float), self.posterior.noise + np.maximum(self.basis.prior(inputs) - known, 0.0)

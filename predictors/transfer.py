@@ -68,7 +68,8 @@ class Columns:
     @classmethod
     def of(cls, examples: Examples, logarithmic: bool) -> Self:
         """Those for these examples: sources and physics have unit variance, features unit range."""
-        encoding, sources = examples.encoding, Sources.of(examples.sources)
+        encoding = examples.encoding
+        sources = Sources.of(examples.sources, encoding, logarithmic, examples.seed)
         amounts = encoding.physics(examples.matrix).mean(axis=0)
         typical = np.where(amounts > 0, amounts, 1.0)
         raw = cls(encoding, sources, logarithmic, typical, np.zeros(()), np.ones(())).groups(examples.matrix)
@@ -83,7 +84,7 @@ class Columns:
         amounts = self.encoding.physics(matrix) / self.typical
         features = np.asarray(self.encoding.features(matrix), dtype=np.float64)
         return [
-            self.sources.predict(matrix, self.logarithmic),
+            self.sources.predict(matrix),
             np.log1p(amounts) if self.logarithmic else amounts,
             features,
         ]
@@ -95,8 +96,7 @@ class Columns:
     @property
     def bounds(self) -> tuple[int, int]:
         """Where physics and features begin among the columns."""
-        sources = len(self.sources.models)
-        return sources, sources + len(self.typical)
+        return len(self.sources), len(self.sources) + len(self.typical)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Scales and sources."""
@@ -107,8 +107,8 @@ class Columns:
     def restore(cls, encoding: Encoding, arrays: Arrays) -> Self:
         """From `arrays()`."""
         scales = [np.asarray(arrays[name], dtype=float) for name in ("typical", "centres", "scales")]
-        sources = Sources.restore(encoding, inner("sources", arrays))
-        return cls(encoding, sources, bool(arrays["logarithmic"]), *scales)
+        logarithmic = bool(arrays["logarithmic"])
+        return cls(encoding, Sources.restore(encoding, logarithmic, inner("sources", arrays)), logarithmic, *scales)
 
 
 class TransferModel(LatentModel):

@@ -63,6 +63,10 @@ class Encoding(ABC):
         """What a measured table says that each token costs; None without a table."""
         return None
 
+    def sample(self, rng: np.random.Generator, n: int) -> Genes:
+        """Canonical rows drawn at random from the whole space: [n, decisions]."""
+        return rng.integers(0, self.sizes, size=(n, len(self.sizes)))
+
     def canonical(self, matrix: Genes) -> Genes:
         """For each row one that computes the same graph, the same for all that do: [n, decisions] -> [n, decisions].
 

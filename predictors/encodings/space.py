@@ -60,6 +60,10 @@ class SpaceEncoding(Encoding):
             return None
         return Contributions(self.profile.overhead_ms, self.profile.contributions_ms(self.placements.units))
 
+    def sample(self, rng: np.random.Generator, n: int) -> Genes:
+        """Drawn uniformly over the architectures."""
+        return self.placements.space.sample(rng, n)
+
     def features(self, matrix: Genes) -> npt.NDArray[np.float32]:
         """Options of active decisions, log(1 + amount) of physics, the number of blocks, log of the table's sum."""
         units = self.tokens(matrix)

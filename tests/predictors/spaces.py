@@ -45,10 +45,7 @@ def encoding(name: str) -> Encoding:
 
 def rows(of: Encoding, n: int, seed: int = 0) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """Canonical rows: [n, decisions]."""
-    rng = np.random.default_rng(seed)
-    if isinstance(of, SpaceEncoding):
-        return of.placements.space.sample(rng, n)
-    return rng.integers(0, of.sizes, size=(n, len(of.sizes)))
+    return of.sample(np.random.default_rng(seed), n)
 
 
 def examples(of: Encoding, n: int, seed: int = 0) -> Examples:

@@ -119,6 +119,32 @@ def test_a_source_that_is_silent_on_a_row_leaves_it_to_the_others(nowhere: bool)
     assert score(model) > 0.9
 
 
+def test_a_surrogate_speaks_for_many_sources_as_they_would_themselves() -> None:
+    models, matrix = sources(1, 2, 3, 4, 5), rows(encoding(SPACE), 300, seed=8)
+    found = Sources.of(models, encoding(SPACE), logarithmic=True)
+    assert (len(found), found.models) == (5, ())
+    said = np.stack([np.log(model.predict(matrix).mean) for model in models], axis=1)
+    unexplained = ((found.predict(matrix) - said) ** 2).mean(axis=0) / said.var(axis=0)
+    assert (unexplained < 0.01).all()
+    np.testing.assert_allclose(found.surrogate.errors, unexplained, rtol=2, atol=1e-3)  # type: ignore[union-attr]
+
+
+class Noisy(Silent):
+    """A device that no smooth function of the row describes."""
+
+    def predict(self, matrix: Genes) -> Prediction:
+        jumps = np.random.default_rng(0).permutation(5**6)[matrix @ 5 ** np.arange(6)]
+        return Prediction(latency(matrix, 2) * (1 + jumps / 5**6), np.ones(len(matrix)))
+
+
+def test_a_source_that_a_surrogate_cannot_speak_for_is_asked_itself() -> None:
+    noisy, silent = Noisy(nowhere=False), Silent(nowhere=False)
+    found = Sources.of((noisy, *sources(1, 2), silent), encoding(SPACE), logarithmic=False)
+    assert (len(found), found.models) == (4, (noisy, silent))
+    matrix = rows(encoding(SPACE), 20)
+    np.testing.assert_array_equal(found.predict(matrix)[:, 0], noisy.predict(matrix).mean)
+
+
 def test_values_that_do_not_vary_are_predicted_as_they_are() -> None:
     model = Transfer().fit(replace(known(10, 1, 2), values=np.full(10, 3.0)))
     np.testing.assert_allclose(model.predict(rows(encoding(SPACE), 50)).mean, 3.0, rtol=1e-6)
@@ -129,5 +155,5 @@ def test_a_model_of_unknown_making_is_refused() -> None:
         predictor = None  # type: ignore[assignment]
 
     with pytest.raises(ValueError, match="which predictor"):
-        Sources.of([Stranger(True)])
+        Sources.of([Stranger(True)], encoding(SPACE), True)
     assert isinstance(Transfer().fit(known(8, 1)), TransferModel)
