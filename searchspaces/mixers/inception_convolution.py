@@ -67,6 +67,32 @@ class PatternedConvolution(nn.Conv2d):
             outputs.append(F.conv2d(input, rows, offsets, 1, margin, (down, right)))
         return torch.cat(outputs, 1).index_select(1, self.place)
 
+    def fuse(self) -> nn.Module:
+        """The same as plain convolutions, one for each distinct dilation."""
+        assert self.bias is not None
+        convolutions = nn.ModuleList()
+        for rows, dilation in zip(self.order.split(self.sizes), self.distinct, strict=True):
+            margin = tuple(reach * (size // 2) for reach, size in zip(dilation, self.kernel_size, strict=True))
+            plain = nn.Conv2d(self.in_channels, len(rows), self.kernel_size, 1, margin, dilation)  # type: ignore[arg-type]
+            plain.weight, plain.bias = nn.Parameter(self.weight[rows]), nn.Parameter(self.bias[rows])
+            convolutions.append(plain)
+        return ReorderedConvolutions(convolutions, self.place)
+
+
+class ReorderedConvolutions(nn.Module):
+    """[b c h w] -> [b c h w]; the outputs of several convolutions, their channels put in order."""
+
+    place: Tensor
+
+    def __init__(self, convolutions: nn.ModuleList, place: Tensor) -> None:
+        super().__init__()
+        self.convolutions = convolutions
+        self.register_buffer("place", place, persistent=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The convolved features."""
+        return torch.cat([convolution(x) for convolution in self.convolutions], 1).index_select(1, self.place)
+
 
 def select_dilations(
     weight: Float[Tensor, "o c k l"], x: Float[Tensor, "b c h w"], kernel: int = 3

@@ -77,10 +77,16 @@ def architecture(network: dict[str, Any]) -> Architecture:
     return space.decode(space.sample(np.random.default_rng(0), 1)[0])
 
 
-def deployable(network: dict[str, Any] | Architecture, backend: Backend | None = None, **values: float) -> Deployable:
+def deployable(
+    network: dict[str, Any] | Architecture, backend: Backend | None = None, spread: float = 0.0, **values: float
+) -> Deployable:
+    """A trained-like network; `spread` is the deviation of noise on each parameter, so that none is as it starts."""
     found = network if isinstance(network, Architecture) else architecture(network)
     torch.manual_seed(0)
     supernet = Supernet(Placements(SearchSpace(found.input_shape, found.layers)))
+    with torch.no_grad():
+        for parameter in supernet.parameters() if spread else ():
+            parameter += spread * torch.randn_like(parameter)
     subnet = supernet.subnet(found)
     subnet.recalibrate([inputs for inputs, _ in task().calibration()])
     return Deployable(found, subnet.state(), task(), backend or OnnxRuntime(), values)
