@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from jaxtyping import Float
 from pydantic import Field
@@ -20,6 +20,8 @@ class SqueezeExcitation(Gate):
     least 1.
     """
 
+    spatial_ranks: ClassVar[tuple[int, ...]] = (1, 2)
+
     reduction: Annotated[int, Field(ge=1, strict=True)] = 4
 
     def build(self, shape: Shape) -> nn.Module:
@@ -28,14 +30,16 @@ class SqueezeExcitation(Gate):
 
 
 class ChannelGate(nn.Module):
-    """[b c h w] -> [b c h w]; one factor between 0 and 1 per sample and channel."""
+    """[b c *positions] -> the same; one factor between 0 and 1 per sample and channel."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, hidden, 1)
         self.expand = nn.Conv2d(hidden, channels, 1)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The input, each channel scaled."""
+    def forward(self, x: Float[Tensor, "b c *positions"]) -> Float[Tensor, "b c *positions"]:
+        """The input, each channel scaled; a sequence is an image of width one."""
+        if x.ndim == 3:
+            return self(x[..., None])[..., 0]
         squeezed = x.mean((2, 3), keepdim=True)
         return x * self.expand(F.relu(self.reduce(squeezed))).sigmoid()
