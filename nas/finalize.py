@@ -92,7 +92,7 @@ def trained(run: Run, architecture: Architecture) -> dict[str, torch.Tensor]:
     if settings.epochs:
         supernet = supernet.specialize(architecture)
         alone = Placements(SearchSpace(architecture.input_shape, architecture.layers))
-        fit = Fit(fine_tuning(run, settings), Trainee(supernet, alone, run.task), run.experiment.seed)
+        fit = Fit(fine_tuning(run, settings), Trainee(supernet, alone, run.task), run.experiment.seed, tuning=True)
         fit.run(run.progress, f"fine-tune {architecture.id}")
     network = supernet.subnet(architecture)
     network.recalibrate([inputs for inputs, _ in run.task.calibration()])

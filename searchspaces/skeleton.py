@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from unittest import mock
 
 from torch import Tensor, nn
 
 from searchspaces.blocks._role import Block
 from searchspaces.part import Shape
+
+
+@runtime_checkable
+class Progressive(Protocol):
+    """A module that changes while it is trained, in its buffers alone; a new one is as at the end of training."""
+
+    def progress(self, fraction: float) -> None:
+        """Be as when this fraction of the training is done, from 0 to 1."""
 
 
 class Role(NamedTuple):
@@ -33,6 +41,14 @@ class Skeleton(NamedTuple):
     """As constructed; a network clones those that it will update."""
     slots: dict[str, tuple[dict[str, Any], str]]
     """By parameter or buffer name: the dictionary of the owning module, and the name there."""
+    progressive: tuple[Progressive, ...]
+    """The parts of the module that change while it is trained."""
+
+    def place(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts parameters and buffers into the module; they stay until others take their place."""
+        for name, tensor in tensors.items():
+            owner, own_name = self.slots[name]
+            owner[own_name] = tensor
 
     def run(self, tensors: Mapping[str, Tensor], x: Tensor, training: bool) -> Tensor:
         """The module's output with the given parameters and buffers.
@@ -40,9 +56,7 @@ class Skeleton(NamedTuple):
         The same as `torch.func.functional_call`, whose bookkeeping would cost small networks a fifth of their time:
         the tensors stay in the module until the next call.
         """
-        for name, tensor in tensors.items():
-            owner, own_name = self.slots[name]
-            owner[own_name] = tensor
+        self.place(tensors)
         if self.module.training != training:
             self.module.train(training)
         return self.module(x)
@@ -65,7 +79,8 @@ def skeleton(part: Block, shape: Shape) -> Skeleton:
     """The skeleton of a block, fake quantization included; cached, so never change its module for good."""
     with parameters_on_meta():
         module = part.quantization.prepare(part.build(shape))
-    return Skeleton(module, roles(module), dict(module.named_buffers()), _slots(module))
+    progressive = tuple(part for part in module.modules() if isinstance(part, Progressive))
+    return Skeleton(module, roles(module), dict(module.named_buffers()), _slots(module), progressive)
 
 
 def _slots(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:

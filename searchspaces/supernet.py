@@ -30,6 +30,8 @@ class Supernet(nn.Module):
 
     def __init__(self, placements: Placements) -> None:
         super().__init__()
+        self.progress = 1.0
+        """How much of a training is done, for blocks that change on the way; sub-networks are made as of now."""
         for path, units in placements.by_path.items():
             for key, tensor in _largest(units).items():
                 self.register_parameter(_name(path, key), nn.Parameter(tensor))
@@ -40,7 +42,9 @@ class Supernet(nn.Module):
 
     def subnet(self, architecture: Architecture) -> Subnet:
         """The sub-network of an architecture, with normalization statistics of its own."""
-        return Subnet(self, architecture)
+        subnet = Subnet(self, architecture)
+        subnet.progress(self.progress)
+        return subnet
 
     def specialize(self, architecture: Architecture) -> Supernet:
         """A supernet of this one architecture, starting from its slices: for fine-tuning it alone."""
@@ -73,6 +77,14 @@ class Subnet(nn.Module):
             for name, buffer in block.buffers.items():
                 self.register_buffer(_name(str(index), name), buffer.clone())
 
+    def progress(self, fraction: float) -> None:
+        """Tells blocks that change while they are trained how much of the training is done, from 0 to 1."""
+        for index, (_, block) in enumerate(self._blocks):
+            if block.progressive:
+                block.place(self.statistics(index))
+                for part in block.progressive:
+                    part.progress(fraction)
+
     def weights(self, index: int) -> dict[str, Tensor]:
         """The parameters of block number `index`, as slices of the shared ones."""
         placement, block = self._blocks[index]
@@ -93,7 +105,7 @@ class Subnet(nn.Module):
         """Sets normalization statistics and observed ranges to those of the batches, and turns to evaluation mode.
 
         Statistics are averages over the batches, not moving ones: those of shared weights fit no sub-network (Yu and
-        Huang, arXiv:1903.05134, section 3.3).
+        Huang, arXiv:1903.05134, section 3.3). Blocks that change while they are trained are as at its end.
 
         Args:
             batches: inputs [b *input_shape].

@@ -24,11 +24,15 @@ class Fit:
     """Trains shared weights, resuming from the checkpoint where there is one.
 
     Batches, sub-networks and the learning rate of a step depend on (seed, epoch, step) alone, so a resumed training
-    ends with the weights of an uninterrupted one.
+    ends with the weights of an uninterrupted one. So does the progress, which the supernet tells to blocks that change
+    while they are trained: it rises from 0 to 1, or stays 1 where `tuning` weights that are trained already.
     """
 
-    def __init__(self, training: Training, trainee: Trainee, seed: int, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self, training: Training, trainee: Trainee, seed: int, checkpoint: Path | None = None, tuning: bool = False
+    ) -> None:
         self.training, self.trainee, self.seed, self.checkpoint = training, trainee, seed, checkpoint
+        self.tuning = tuning
         self.parameters = dict(trainee.supernet.named_parameters())
         self.optimizer = _optimizer(self.parameters, training)
         self.history: list[float] = []
@@ -59,6 +63,7 @@ class Fit:
         for step, batch in enumerate(batches):
             rng = np.random.default_rng((self.seed, epoch, step))
             self.optimizer.zero_grad()
+            self.trainee.supernet.progress = 1.0 if self.tuning else self._progress(epoch, step)
             step_losses = []
             for loss in self.training.losses(self.trainee, batch, rng):
                 loss.backward()
@@ -67,12 +72,14 @@ class Fit:
             losses.append(step_losses[0])
         return float(np.mean(losses))
 
+    def _progress(self, epoch: int, step: int) -> float:
+        """Share of all steps that are done with this one."""
+        steps = self.trainee.task.steps(self.training.batch_size)
+        return (epoch * steps + step + 1) / (self.training.epochs * steps)
+
     def _update(self, epoch: int, step: int) -> None:
         """One step of the optimizer at the schedule's learning rate."""
-        steps = self.trainee.task.steps(self.training.batch_size)
-        rate = self.training.learning_rate * schedule(
-            (epoch * steps + step + 1) / (self.training.epochs * steps), self.training.warmup
-        )
+        rate = self.training.learning_rate * schedule(self._progress(epoch, step), self.training.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         nn.utils.clip_grad_norm_(self.parameters.values(), self.training.clip, error_if_nonfinite=True)

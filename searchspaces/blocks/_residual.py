@@ -7,14 +7,18 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from searchspaces.blocks._progressive_norm import ProgressiveNorm
 from searchspaces.blocks._role import Block
+from searchspaces.blocks._shortcut import AugmentedShortcut
 from searchspaces.channel_mixers._role import ChannelMixer
 from searchspaces.gates._role import Gate
 from searchspaces.gates.none import NoGate
 from searchspaces.mixers._role import TokenMixer
 from searchspaces.part import Shape
 
-Norm = Literal["batch", "layer"]
+Norm = Literal["batch", "layer", "progressive"]
+
+Shortcut = Literal["identity", "augmented"]
 
 
 class Residual(Block):
@@ -23,21 +27,33 @@ class Residual(Block):
     mixer: TokenMixer | ChannelMixer
     gate: Gate = NoGate()
     norm: Norm = "batch"
-    """`layer` normalizes over channels and positions, as PoolFormer does."""
+    """`layer` normalizes over channels and positions, as PoolFormer does; `progressive` turns from this into
+    batch normalization while it is trained (see `ProgressiveNorm`)."""
+    shortcut: Shortcut = "identity"
+    """`augmented` adds a bottleneck beside the identity (see `AugmentedShortcut`)."""
 
     def build(self, shape: Shape) -> nn.Module:
         """The branch and its shortcut for [b c h w] features."""
-        norm = nn.BatchNorm2d(shape[0]) if self.norm == "batch" else nn.GroupNorm(1, shape[0])
-        return ResidualBranch(norm, self.mixer.build(shape), self.gate.build(shape))
+        shortcut = nn.Identity() if self.shortcut == "identity" else AugmentedShortcut(shape[0])
+        return ResidualBranch(
+            normalization(self.norm, shape[0]), self.mixer.build(shape), self.gate.build(shape), shortcut
+        )
+
+
+def normalization(norm: Norm, channels: int) -> nn.Module:
+    """The named normalization of [b c h w] features."""
+    if norm == "layer":
+        return nn.GroupNorm(1, channels)
+    return nn.BatchNorm2d(channels) if norm == "batch" else ProgressiveNorm(channels)
 
 
 class ResidualBranch(nn.Module):
-    """x + gate(mixer(norm(x)))."""
+    """shortcut(x) + gate(mixer(norm(x)))."""
 
-    def __init__(self, norm: nn.Module, mixer: nn.Module, gate: nn.Module) -> None:
+    def __init__(self, norm: nn.Module, mixer: nn.Module, gate: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
-        self.norm, self.mixer, self.gate = norm, mixer, gate
+        self.norm, self.mixer, self.gate, self.shortcut = norm, mixer, gate, shortcut
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The same shape."""
-        return x + self.gate(self.mixer(self.norm(x)))
+        return self.shortcut(x) + self.gate(self.mixer(self.norm(x)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from searchspaces.architecture import Layers
 from searchspaces.blocks._convolution import Activation
-from searchspaces.blocks._residual import Norm
+from searchspaces.blocks._residual import Norm, Shortcut
 from searchspaces.blocks.channel_mixing import ChannelMixing
 from searchspaces.blocks.classifier import Classifier
 from searchspaces.blocks.patch_embedding import PatchEmbedding
@@ -30,13 +30,15 @@ class MetaFormerBlock(Part):
     gate: Gate = NoGate()
     """Stands behind the token mixer."""
     norm: Norm = "batch"
+    shortcut: Shortcut = "identity"
+    """Runs beside the token mixer."""
     quantization: QuantizationPolicy = NoQuantization()
 
     def halves(self) -> tuple[Any, Any]:
         """The two residual blocks that this is."""
         shared = {"norm": self.norm, "quantization": self.quantization}
         return (
-            TokenMixing.opened(mixer=self.mixer, gate=self.gate, **shared),
+            TokenMixing.opened(mixer=self.mixer, gate=self.gate, shortcut=self.shortcut, **shared),
             ChannelMixing.opened(mixer=self.channel_mixer, **shared),
         )
 
