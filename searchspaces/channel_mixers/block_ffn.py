@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from searchspaces.channel_mixers._experts import Expert, RoutedExperts
 from searchspaces.channel_mixers._role import ChannelMixer
 from searchspaces.part import Shape
 
@@ -33,46 +34,11 @@ class BlockFfn(ChannelMixer):
         """The experts for shape[0] channels, at any size."""
         hidden = max(1, round(shape[0] * self.ratio / self.experts))
         router = ReluRouter(shape[0], self.experts)
-        return RoutedExperts(router, [Expert(shape[0], hidden, self.activation) for _ in range(self.experts)])
+        return ReluExperts(router, [Expert(shape[0], hidden, self.activation) for _ in range(self.experts)])
 
 
-class RoutedExperts(nn.Module):
-    """[b c h w] -> [b c h w]; the experts' outputs, weighted by the router."""
-
-    def __init__(self, router: ReluRouter, experts: list[Expert]) -> None:
-        super().__init__()
-        self.router = router
-        self.experts = nn.ModuleList(experts)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Each position's features, transformed by the experts that it uses."""
-        whole = self.training or x.is_meta or torch.compiler.is_compiling()
-        return self.dense(x) if whole else self.sparse(x)
-
-    def dense(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Every expert at every position."""
-        weights = self.router(x)
-        outputs = [weights[:, i : i + 1] * expert(x) for i, expert in enumerate(self.experts)]
-        return torch.stack(outputs).sum(0)
-
-    def sparse(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Each expert at the positions where its weight is not zero."""
-        weights = self.router(x).movedim(1, 0).flatten(1)
-        positions = x.movedim(1, 0).flatten(1)
-        output = torch.zeros_like(positions)
-        for weight, expert in zip(weights, self.experts, strict=True):
-            used = weight.nonzero()[:, 0]
-            if len(used):
-                found = expert(positions[None, :, used, None])[0, :, :, 0]
-                output = output.index_add(1, used, weight[used] * found)
-        return output.unflatten(1, (x.shape[0], *x.shape[2:])).movedim(0, 1)
-
-    def sparsity_losses(
-        self, x: Float[Tensor, "b c h w"], chunk: int = 8, sharpness: float = 100.0
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Activation locality and chunk sparsification of this input, to be added to a training's loss."""
-        scores = self.router.scores(x).flatten(2)
-        return activation_locality(scores, sharpness), chunk_sparsification(F.relu(scores), chunk)
+class ReluExperts(RoutedExperts):
+    """Experts under a `ReluRouter`."""
 
 
 class ReluRouter(nn.Module):
@@ -94,19 +60,12 @@ class ReluRouter(nn.Module):
         norm = active.square().mean(1, keepdim=True).add(self.eps).rsqrt()
         return active * norm * self.factor[:, None, None]
 
-
-class Expert(nn.Module):
-    """[b c h w] -> [b c h w]; two 1x1 convolutions with a non-linearity between, without biases."""
-
-    def __init__(self, channels: int, hidden: int, activation: str) -> None:
-        super().__init__()
-        self.expand = nn.Conv2d(channels, hidden, 1, bias=False)
-        self.activation = {"silu": nn.SiLU, "gelu": nn.GELU, "relu": nn.ReLU}[activation]()
-        self.project = nn.Conv2d(hidden, channels, 1, bias=False)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Each position's features, transformed."""
-        return self.project(self.activation(self.expand(x)))
+    def sparsity_losses(
+        self, x: Float[Tensor, "b c h w"], chunk: int = 8, sharpness: float = 100.0
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Activation locality and chunk sparsification of this input, to be added to a training's loss."""
+        scores = self.scores(x).flatten(2)
+        return activation_locality(scores, sharpness), chunk_sparsification(F.relu(scores), chunk)
 
 
 def activation_locality(scores: Float[Tensor, "b n t"], sharpness: float = 100.0) -> Float[Tensor, ""]:

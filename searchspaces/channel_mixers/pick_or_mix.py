@@ -22,7 +22,8 @@ class PickOrMix(ChannelMixer):
     subset. The squeezed channel is p_j max(subset) at each position where p_j < `threshold`, p_j mean(subset)
     otherwise, as in the authors' kernel. A last subset with fewer channels has the maximum of those, and its sum is
     still divided by the factor, as there. The 3x3 convolution between squeeze and expansion in the paper's ResNet is
-    the token mixer's part; PiX is itself the non-linearity.
+    the token mixer's part; PiX is itself the non-linearity. The choice is a step: where rounding to integers carries a
+    probability over the threshold, that subset's output jumps.
     """
 
     factor: Positive = 4

@@ -140,7 +140,7 @@ def test_training_on_the_losses_alone_makes_a_chunk_use_fewer_experts() -> None:
     optimizer = torch.optim.Adam(module.router.parameters(), 0.05)
     for _ in range(60):
         optimizer.zero_grad()
-        locality, chunks = module.sparsity_losses(x, sharpness=4.0)
+        locality, chunks = module.router.sparsity_losses(x, sharpness=4.0)
         (locality + chunks).backward()
         optimizer.step()
     assert used() <= 0.5 < before
