@@ -23,7 +23,8 @@ class FastFeedforward(ChannelMixer):
     over the channel count. The paper adds a loss against the difference, `hardening`; here also the decisions of a
     training move linearly to the rounded ones (gradients straight through), where they are for calibration and tuning.
     Leaves are numbered with the first decision in the lowest bit, so that a leaf of a shallower tree is its leftmost
-    descendant in a deeper one; they have no biases. Nodes are single neurons, as in the paper's experiments.
+    descendant in a deeper one; they have no biases. Nodes are single neurons, as in the paper's experiments. Deployed
+    decisions are steps: where rounding to integers carries one over, that position goes to another leaf.
     """
 
     depth: Annotated[int, Field(ge=1, le=6, strict=True)] = 2

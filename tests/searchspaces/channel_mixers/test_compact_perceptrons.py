@@ -60,6 +60,34 @@ def test_subsets_are_picked_from_or_mixed(factor: int, shape: Any) -> None:
     np.testing.assert_allclose(module(x).detach().numpy(), expanded, rtol=1e-10)
 
 
+def sampled(module: Any, x: torch.Tensor, factor: int) -> torch.Tensor:
+    """The squeeze, subset by subset and image by image."""
+    images = []
+    for image in x:
+        probability = torch.sigmoid(module.context.weight[:, :, 0, 0] @ image.mean((1, 2)))
+        subsets = zip(probability, image.split(factor), strict=True)
+        images.append(torch.stack([p * (own.max(0).values if p < 0.5 else own.sum(0) / factor) for p, own in subsets]))
+    return torch.stack(images)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_of_the_squeeze_are_those_of_the_subsets(shape: Any) -> None:
+    torch.manual_seed(0)
+    module: Any = PickOrMix(factor=3).build(shape).double().squeeze
+    torch.nn.init.normal_(module.context.weight, std=5)
+    x = features(shape).requires_grad_()
+    found, expected = module(x), sampled(module, x, 3)
+    cotangent = torch.randn_like(found)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    inputs = (x, module.context.weight)
+    for gradient, twin in zip(
+        torch.autograd.grad((found * cotangent).sum(), inputs),
+        torch.autograd.grad((expected * cotangent).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(gradient, twin, rtol=1e-9, atol=1e-12)
+
+
 def test_the_threshold_decides_between_picking_and_mixing() -> None:
     torch.manual_seed(0)
     x = features((6, 2, 2))

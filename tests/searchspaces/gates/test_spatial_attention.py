@@ -86,6 +86,30 @@ def test_subspaces_attend_each_for_itself(groups: int, shape: Any) -> None:
             np.testing.assert_allclose(found[group::groups], own * softmax(logits) + own, rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("groups", [2, 3])
+def test_gradients_are_those_of_the_subspaces_one_by_one(groups: int, shape: Any) -> None:
+    module: Any = SubspaceAttention(groups=groups).build(shape).double()
+    x = features(shape).requires_grad_()
+    expected = torch.zeros_like(x)
+    for group in range(min(groups, shape[0])):
+        own = x[:, group::groups]
+        depthwise = own * module.depthwise.weight[group::groups, 0] + module.depthwise.bias[group::groups, None, None]
+        pooled = torch.nn.functional.max_pool2d(depthwise, 3, 1, 1)
+        logits = (pooled * module.pointwise.weight[group, : own.shape[1]]).sum(1)
+        attention = logits.flatten(1).softmax(1).view_as(logits)
+        expected = expected.index_add(1, torch.arange(group, shape[0], groups), own * attention[:, None] + own)
+    found, inputs = module(x), (x, *module.parameters())
+    cotangent = torch.randn_like(found)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for gradient, twin in zip(
+        torch.autograd.grad((found * cotangent).sum(), inputs),
+        torch.autograd.grad((expected * cotangent).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(gradient, twin, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("groups", [1, 3])
 def test_the_attention_of_a_subspace_sums_to_one(groups: int) -> None:
     module: Any = SubspaceAttention(groups=groups).build((6, 5, 4)).double()
