@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,7 +38,13 @@ TOP: tuple[Frequency, ...] = (
 
 Count = Annotated[int, Field(ge=1, le=len(TOP), strict=True)]
 
-Chosen = Annotated[tuple[Frequency, ...], Field(min_length=1)]
+
+def _some(frequencies: int | tuple[Frequency, ...]) -> int | tuple[Frequency, ...]:
+    """The frequencies, if there are any."""
+    if frequencies == ():
+        raise ValueError("must be at least one frequency")
+    return frequencies
+
 
 ORDERS: dict[str, tuple[Frequency, ...]] = {"low": LOW, "top": TOP}
 
@@ -54,7 +60,7 @@ class Multispectral(Gate):
     paper's groups, contiguous, would give a channel another frequency at every width.
     """
 
-    frequencies: Count | Chosen = 16
+    frequencies: Annotated[Count | tuple[Frequency, ...], AfterValidator(_some)] = 16
     order: Literal["low", "top"] = "low"
     reduction: Positive = 16
 

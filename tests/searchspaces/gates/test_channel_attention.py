@@ -13,10 +13,13 @@ from scipy.fft import dctn
 from scipy.ndimage import correlate1d
 from scipy.special import expit
 
+from searchspaces.faults import DescriptionError
+from searchspaces.gates._role import Gate
 from searchspaces.gates.conditional_channel_weighting import ConditionalChannelWeighting
 from searchspaces.gates.efficient_channel_attention import EfficientChannelAttention, adaptive_kernel
 from searchspaces.gates.multispectral import LOW, TOP, Multispectral
 from searchspaces.gates.squeeze_excitation import SqueezeExcitation
+from searchspaces.parse import parse
 
 Array = npt.NDArray[Any]
 
@@ -80,6 +83,16 @@ def test_the_orders_name_distinct_frequencies_and_begin_with_the_mean() -> None:
     assert len(set(LOW)) == 49 and len(set(TOP)) == 32
     assert LOW[0] == TOP[0] == (0, 0)
     assert [u + v for u, v in LOW] == sorted(u + v for u, v in LOW)
+
+
+def test_frequencies_are_written_as_a_number_or_as_pairs() -> None:
+    assert parse(Gate, {"kind": "multispectral", "frequencies": 4}) == Multispectral(frequencies=4)
+    pairs = parse(Gate, {"kind": "multispectral", "frequencies": [[0, 0], [1, 2]]})
+    assert pairs == Multispectral(frequencies=((0, 0), (1, 2)))
+    assert parse(Gate, pairs.describe()) == pairs
+    for wrong in ([], [[0, 7]], [[1]], 0):
+        with pytest.raises(DescriptionError):
+            parse(Gate, {"kind": "multispectral", "frequencies": wrong})
 
 
 def test_the_basis_is_no_part_of_the_weights() -> None:
