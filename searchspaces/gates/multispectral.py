@@ -33,7 +33,7 @@ TOP: tuple[Frequency, ...] = (
     (3, 5), (2, 2), (4, 6), (6, 3), (3, 3), (5, 3), (5, 5), (2, 1), (6, 1), (5, 2), (5, 4), (3, 2), (3, 1), (4, 1),
     (2, 3), (2, 0), (6, 5), (1, 3),
 )
-"""The 32 best of the 49 by the accuracy of a ResNet with that one alone, as the authors released them (figure 4)."""
+"""The 32 best of the 49 by the accuracy of a ResNet with that one alone, in the order of the authors' code."""
 # fmt: on
 
 Count = Annotated[int, Field(ge=1, le=len(TOP), strict=True)]
