@@ -9,7 +9,7 @@ import json
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from hardware.backends.onnxruntime import OnnxRuntime
 from nas import cli
+from nas.export._role import Deployable
 from nas.export.onnx import Onnx
 from nas.export.onnx_int8 import OnnxInt8
 from nas.export.python_source import PythonSource, source
@@ -38,8 +40,9 @@ from searchspaces.registry import kinds
 from searchspaces.skeleton import skeleton, take
 from searchspaces.space import SearchSpace
 from searchspaces.supernet import Supernet
-from tests.nas.export.networks import deployable
+from tests.nas.export.networks import task
 
+M = TypeVar("M", bound=torch.nn.Module)
 EXAMPLES = {path.stem: path for path in (Path(__file__).parent / "examples").glob("*.yaml")}
 KINDS = kinds(Network)
 SIGNATURE = Signature((1, 8, 8), 10)
@@ -76,13 +79,28 @@ def images(batch: int = 3, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
 
 
-def trained(architecture: Architecture) -> torch.nn.Sequential:
-    """A network whose normalizations have seen data."""
+@torch.no_grad()
+def stirred(module: M) -> M:
+    """The module with noise on its parameters, so that branches which start as zero count."""
+    generator = torch.Generator().manual_seed(2)
+    for parameter in module.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+    return module
+
+
+def trained(architecture: Architecture, *batches: Tensor) -> torch.nn.Sequential:
+    """A network whose normalizations and observers have seen data."""
     torch.manual_seed(0)
-    network = architecture.build().double()
-    for scale in (1.0, 2.0):
-        network(scale * images(16))
+    network = stirred(architecture.build()).to((batches or (images(),))[0].dtype)
+    for batch in batches or (images(16), 2 * images(16)):
+        network(batch)
     return network.eval()
+
+
+def trained_model(architecture: Architecture) -> Deployable:
+    """The same as it is handed to the formats."""
+    network = trained(architecture, *(inputs for inputs, _ in task().calibration()))
+    return Deployable(architecture, network.state_dict(), task(), OnnxRuntime())
 
 
 def test_each_network_has_a_small_example() -> None:
@@ -123,7 +141,7 @@ def test_samples_of_a_batch_do_not_meet(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cost_is_that_of_the_executed_graph(kind: str) -> None:
     for architecture in architectures(kind):
-        network, found = architecture.build().eval(), architecture_cost(architecture)
+        network, found = architecture.build(quantize=False).eval(), architecture_cost(architecture)
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             network(images(1, torch.float32))
         assert 2 * found.macs == counter.get_total_flops()
@@ -134,7 +152,7 @@ def test_the_cost_is_that_of_the_executed_graph(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_subnet_equals_the_standalone_network_in_value_and_gradient(kind: str, training: bool) -> None:
     torch.manual_seed(0)
-    supernet = Supernet(opened(kind)[1]).double()
+    supernet = stirred(Supernet(opened(kind)[1])).double()
     for architecture in architectures(kind):
         subnet = supernet.subnet(architecture).double()
         subnet.recalibrate([images(5)])
@@ -173,7 +191,7 @@ def run(path: Path, inputs: np.ndarray) -> np.ndarray:
 def test_exported_files_compute_the_same_and_int8_nearly(kind: str, tmp_path: Path) -> None:
     largest = architectures(kind)[1]
     blocks = tuple(place.part.model_copy(update={"quantization": Integer()}) for place in largest.blocks())
-    model = deployable(Architecture(largest.input_shape, blocks))
+    model = trained_model(Architecture(largest.input_shape, blocks))
     with torch.inference_mode():
         expected = model.network(torch.from_numpy(model.calibration)).numpy()
     (path,) = Onnx().write(model, tmp_path)
@@ -186,7 +204,7 @@ def test_exported_files_compute_the_same_and_int8_nearly(kind: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_written_source_computes_the_same(kind: str, tmp_path: Path) -> None:
-    model = deployable(architectures(kind)[1])
+    model = trained_model(architectures(kind)[1])
     for item in (Safetensors(), PythonSource()):
         item.write(model, tmp_path)
     scope: dict[str, Any] = {"__file__": str(tmp_path / "model.py"), "__name__": "model"}
