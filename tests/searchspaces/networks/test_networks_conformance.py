@@ -88,10 +88,10 @@ def stirred(module: M) -> M:
     return module
 
 
-def trained(architecture: Architecture, *batches: Tensor) -> torch.nn.Sequential:
+def trained(architecture: Architecture, *batches: Tensor, quantize: bool = False) -> torch.nn.Sequential:
     """A network whose normalizations and observers have seen data."""
     torch.manual_seed(0)
-    network = stirred(architecture.build()).to((batches or (images(),))[0].dtype)
+    network = stirred(architecture.build(quantize)).to((batches or (images(),))[0].dtype)
     for batch in batches or (images(16), 2 * images(16)):
         network(batch)
     return network.eval()
@@ -99,7 +99,7 @@ def trained(architecture: Architecture, *batches: Tensor) -> torch.nn.Sequential
 
 def trained_model(architecture: Architecture) -> Deployable:
     """The same as it is handed to the formats."""
-    network = trained(architecture, *(inputs for inputs, _ in task().calibration()))
+    network = trained(architecture, *(inputs for inputs, _ in task().calibration()), quantize=True)
     return Deployable(architecture, network.state_dict(), task(), OnnxRuntime())
 
 
