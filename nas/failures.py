@@ -8,6 +8,7 @@ from __future__ import annotations
 
 CODES = {
     "nas.config.ConfigurationError": 2,
+    "searchspaces.faults.DescriptionError": 2,
     "nas.yaml_source.YamlError": 2,
     "nas.data._images.DataError": 2,
     "nas.folders.RunFolderError": 2,

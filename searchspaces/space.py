@@ -180,14 +180,17 @@ def _collect(value: Any, found: dict[str, Decision], parent: int, options: froze
 
 
 def _add(choice: Choice, found: dict[str, Decision], parent: int, options: frozenset[int]) -> int:
-    """The number of a choice's decision; one that stands in several places is active where any of them is."""
+    """The number of a choice's decision; one that stands in several places is active where any of them is.
+
+    Its options are those of the first place: another may count what the first leaves.
+    """
     known = found.get(choice.path)
     if known is None:
         found[choice.path] = Decision(choice.path, choice.options, parent, options)
     elif known.parent == parent:
-        found[choice.path] = Decision(choice.path, choice.options, parent, known.parent_options | options)
+        found[choice.path] = Decision(choice.path, known.options, parent, known.parent_options | options)
     elif parent < 0:
-        found[choice.path] = Decision(choice.path, choice.options)
+        found[choice.path] = Decision(choice.path, known.options)
     elif known.parent >= 0:
         raise ValueError(f"the decision {choice.path} hangs on two different decisions")
     return list(found).index(choice.path)

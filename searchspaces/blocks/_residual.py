@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from jaxtyping import Float
@@ -16,9 +17,16 @@ from searchspaces.gates.none import NoGate
 from searchspaces.mixers._role import TokenMixer
 from searchspaces.part import Shape
 
-Norm = Literal["batch", "layer", "progressive"]
+Norm = Literal["batch", "layer", "token", "progressive"]
 
 Shortcut = Literal["identity", "augmented"]
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "token": lambda channels: TokenNorm(channels),
+    "progressive": ProgressiveNorm,
+}
 
 
 class Residual(Block):
@@ -27,24 +35,23 @@ class Residual(Block):
     mixer: TokenMixer | ChannelMixer
     gate: Gate = NoGate()
     norm: Norm = "batch"
-    """`layer` normalizes over channels and positions, as PoolFormer does; `progressive` turns from this into
-    batch normalization while it is trained (see `ProgressiveNorm`)."""
+    """`layer` normalizes over channels and positions, as PoolFormer does, `token` over the channels of a position;
+    `progressive` turns from `layer` into `batch` while it is trained (see `ProgressiveNorm`)."""
     shortcut: Shortcut = "identity"
     """`augmented` adds a bottleneck beside the identity (see `AugmentedShortcut`)."""
 
     def build(self, shape: Shape) -> nn.Module:
         """The branch and its shortcut for [b c h w] features."""
         shortcut = nn.Identity() if self.shortcut == "identity" else AugmentedShortcut(shape[0])
-        return ResidualBranch(
-            normalization(self.norm, shape[0]), self.mixer.build(shape), self.gate.build(shape), shortcut
-        )
+        return ResidualBranch(NORMS[self.norm](shape[0]), self.mixer.build(shape), self.gate.build(shape), shortcut)
 
 
-def normalization(norm: Norm, channels: int) -> nn.Module:
-    """The named normalization of [b c h w] features."""
-    if norm == "layer":
-        return nn.GroupNorm(1, channels)
-    return nn.BatchNorm2d(channels) if norm == "batch" else ProgressiveNorm(channels)
+class TokenNorm(nn.LayerNorm):
+    """Layer normalization over the channels of [b c h w], at each position by itself (arXiv:1607.06450)."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Each position with mean 0 and variance 1 over its channels, then scaled and shifted per channel."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ResidualBranch(nn.Module):

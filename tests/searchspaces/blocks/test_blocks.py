@@ -104,3 +104,10 @@ def test_layer_normalization_is_a_choice() -> None:
     batch, layer = (ChannelMixing(mixer=Mlp(), norm=norm).build((4, 3, 3)) for norm in ("batch", "layer"))
     assert isinstance(batch.norm, nn.BatchNorm2d) and isinstance(layer.norm, nn.GroupNorm)
     assert layer.norm.num_groups == 1
+
+
+def test_token_normalization_is_that_of_each_position_by_itself() -> None:
+    module = ChannelMixing(mixer=Mlp(), norm="token").build((4, 3, 2)).get_submodule("norm")
+    x = torch.randn(2, 4, 3, 2)
+    for y, z in ((0, 0), (2, 1)):
+        torch.testing.assert_close(module(x)[:, :, y, z], F.layer_norm(x[:, :, y, z], (4,)))
