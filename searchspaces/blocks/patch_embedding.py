@@ -18,7 +18,14 @@ from searchspaces.part import Shape
 class PatchEmbedding(Block):
     """A strided convolution that turns each patch into one vector (ViT, arXiv:2010.11929), overlapping by `overlap`.
 
-    An image whose size is no multiple of the patch is padded with zeros on the right and below.
+    An image whose size is no multiple of the patch is padded with zeros on the right and below. Patches may be as small
+    as single pixels (Wang et al., 2025, arXiv:2502.03738); without overlap these know nothing of their place, nor does
+    attention of them.
+
+    A smaller patch takes the centre of a larger one's kernel, whatever the overlaps: each tap keeps its place from the
+    patch's centre, in pixels of the same image (half a pixel off between odd and even patches), so what it has learned
+    of edges and strokes stays true. The smaller sum is scaled anew by the normalization behind it, whose statistics
+    are each architecture's own. FlexiViT (arXiv:2212.08013) resizes the kernel with the patch instead.
     """
 
     patch: Annotated[int, Field(ge=1)] = 2

@@ -1,6 +1,7 @@
 """Laws that every network must hold; the networks are found by their files.
 
-`examples/KIND.yaml` beside this file is a small space of each, for images [1 8 8] of ten classes.
+`examples/KIND.yaml` beside this file is a small space of each, for images [1 8 8] of ten classes; `KIND.name.yaml` is
+another one.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from tests.nas.export.networks import task
 
 M = TypeVar("M", bound=torch.nn.Module)
 EXAMPLES = {path.stem: path for path in (Path(__file__).parent / "examples").glob("*.yaml")}
-KINDS = kinds(Network)
+NAMES = sorted(EXAMPLES)
 SIGNATURE = Signature((1, 8, 8), 10)
 EXPERIMENT: dict[str, Any] = {
     "task": {"kind": "classification", "data": {"kind": "digits"}},
@@ -55,21 +56,21 @@ EXPERIMENT: dict[str, Any] = {
 }
 
 
-def description(kind: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(EXAMPLES[kind].read_text(encoding="utf-8"))
+def description(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(EXAMPLES[name].read_text(encoding="utf-8"))
     return loaded
 
 
 @cache
-def opened(kind: str) -> tuple[SearchSpace, Placements]:
-    space = SearchSpace.of(parse(Network, description(kind), at=("space",), open=True), SIGNATURE)
+def opened(name: str) -> tuple[SearchSpace, Placements]:
+    space = SearchSpace.of(parse(Network, description(name), at=("space",), open=True), SIGNATURE)
     return space, Placements(space)
 
 
 @cache
-def architectures(kind: str) -> list[Architecture]:
+def architectures(name: str) -> list[Architecture]:
     """The smallest and the largest architecture, and three at random."""
-    space, placements = opened(kind)
+    space, placements = opened(name)
     rows = [*extremes(placements), *space.sample(np.random.default_rng(0), 3)]
     return [space.decode(row) for row in rows]
 
@@ -104,23 +105,24 @@ def trained_model(architecture: Architecture) -> Deployable:
 
 
 def test_each_network_has_a_small_example() -> None:
-    assert EXAMPLES.keys() == set(KINDS)
+    assert {name for name in NAMES if "." not in name} == set(kinds(Network))
+    assert all(description(name)["kind"] == name.partition(".")[0] for name in NAMES)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_example_leaves_choices_open_and_its_architectures_read_back(kind: str) -> None:
-    network = parse(Network, description(kind), at=("space",), open=True)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_leaves_choices_open_and_its_architectures_read_back(name: str) -> None:
+    network = parse(Network, description(name), at=("space",), open=True)
     assert parse(Network, json.loads(json.dumps(describe_open(network))), at=("space",), open=True) == network
-    space, _ = opened(kind)
+    space, _ = opened(name)
     assert len(space.decisions) >= 2 and space.count >= 8
-    for architecture in architectures(kind):
+    for architecture in architectures(name):
         assert Architecture.parse(json.loads(json.dumps(architecture.describe()))) == architecture
         assert space.decode(space.encode(architecture)) == architecture
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_block_keeps_its_promised_shape_and_gradients_reach_everything(kind: str) -> None:
-    for architecture in architectures(kind):
+@pytest.mark.parametrize("name", NAMES)
+def test_each_block_keeps_its_promised_shape_and_gradients_reach_everything(name: str) -> None:
+    for architecture in architectures(name):
         network, x = architecture.build(), images(dtype=torch.float32)
         for module, placement in zip(network, architecture.blocks(), strict=True):
             assert tuple(x.shape[1:]) == placement.shape, placement.path
@@ -131,16 +133,16 @@ def test_each_block_keeps_its_promised_shape_and_gradients_reach_everything(kind
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_samples_of_a_batch_do_not_meet(kind: str) -> None:
-    for architecture in architectures(kind):
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_of_a_batch_do_not_meet(name: str) -> None:
+    for architecture in architectures(name):
         network, x = trained(architecture), images()
         torch.testing.assert_close(network(x)[1:2], network(x[1:2]), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_cost_is_that_of_the_executed_graph(kind: str) -> None:
-    for architecture in architectures(kind):
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cost_is_that_of_the_executed_graph(name: str) -> None:
+    for architecture in architectures(name):
         network, found = architecture.build(quantize=False).eval(), architecture_cost(architecture)
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             network(images(1, torch.float32))
@@ -149,11 +151,11 @@ def test_the_cost_is_that_of_the_executed_graph(kind: str) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_subnet_equals_the_standalone_network_in_value_and_gradient(kind: str, training: bool) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_subnet_equals_the_standalone_network_in_value_and_gradient(name: str, training: bool) -> None:
     torch.manual_seed(0)
-    supernet = stirred(Supernet(opened(kind)[1])).double()
-    for architecture in architectures(kind):
+    supernet = stirred(Supernet(opened(name)[1])).double()
+    for architecture in architectures(name):
         subnet = supernet.subnet(architecture).double()
         subnet.recalibrate([images(5)])
         alone = architecture.build().double()
@@ -172,9 +174,9 @@ def test_a_subnet_equals_the_standalone_network_in_value_and_gradient(kind: str,
                 torch.testing.assert_close(take(role, whole), expected, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_inference_form_computes_the_same_and_has_nothing_left_to_fuse(kind: str) -> None:
-    for architecture in architectures(kind):
+@pytest.mark.parametrize("name", NAMES)
+def test_the_inference_form_computes_the_same_and_has_nothing_left_to_fuse(name: str) -> None:
+    for architecture in architectures(name):
         network, x = trained(architecture), images()
         found = fused(network)
         torch.testing.assert_close(found(x), network(x), rtol=1e-9, atol=1e-10)
@@ -187,9 +189,9 @@ def run(path: Path, inputs: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_exported_files_compute_the_same_and_int8_nearly(kind: str, tmp_path: Path) -> None:
-    largest = architectures(kind)[1]
+@pytest.mark.parametrize("name", NAMES)
+def test_exported_files_compute_the_same_and_int8_nearly(name: str, tmp_path: Path) -> None:
+    largest = architectures(name)[1]
     blocks = tuple(place.part.model_copy(update={"quantization": Integer()}) for place in largest.blocks())
     model = trained_model(Architecture(largest.input_shape, blocks))
     with torch.inference_mode():
@@ -202,9 +204,9 @@ def test_exported_files_compute_the_same_and_int8_nearly(kind: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_written_source_computes_the_same(kind: str, tmp_path: Path) -> None:
-    model = trained_model(architectures(kind)[1])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_written_source_computes_the_same(name: str, tmp_path: Path) -> None:
+    model = trained_model(architectures(name)[1])
     for item in (Safetensors(), PythonSource()):
         item.write(model, tmp_path)
     scope: dict[str, Any] = {"__file__": str(tmp_path / "model.py"), "__name__": "model"}
@@ -214,18 +216,18 @@ def test_the_written_source_computes_the_same(kind: str, tmp_path: Path) -> None
         torch.testing.assert_close(scope["load"]()(inputs), model.network(inputs), rtol=0, atol=1e-5)
 
 
-def classifies(kind: str) -> bool:
-    last = architectures(kind)[0].blocks()[-1]
+def classifies(name: str) -> bool:
+    last = architectures(name)[0].blocks()[-1]
     return last.part.output_shape(last.shape) == (SIGNATURE.outputs,)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind in EXAMPLES and classifies(kind)])
+@pytest.mark.parametrize("name", list(filter(classifies, NAMES)))
 def test_an_experiment_runs_from_yaml_to_its_front(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / f"{kind}.yaml"
-    file.write_text(yaml.safe_dump({**EXPERIMENT, "space": description(kind)}), encoding="utf-8")
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(yaml.safe_dump({**EXPERIMENT, "space": description(name)}), encoding="utf-8")
     for command in (["validate", str(file)], ["search", str(file), "--runs", str(tmp_path), "--json"]):
         monkeypatch.setattr(sys, "argv", ["nas", *command])
         with pytest.raises(SystemExit) as ended:
@@ -233,7 +235,7 @@ def test_an_experiment_runs_from_yaml_to_its_front(
         assert not ended.value.code
         printed = capsys.readouterr().out
         if command[0] == "validate":
-            assert f"{len(opened(kind)[0].decisions)} decisions, {opened(kind)[0].count:,} architectures" in printed
+            assert f"{len(opened(name)[0].decisions)} decisions, {opened(name)[0].count:,} architectures" in printed
     (model,) = json.loads(printed)
     assert {"model.onnx", "model.py", "model.safetensors", "model.pt2"} <= model["bytes"].keys()
     assert 0 <= model["accuracy_deployed"] <= 1
