@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas.config import ConfigurationError
+from nas.failures import exit_code
 from searchspaces.architecture import Architecture, flatten
 from searchspaces.blocks.channel_mixing import ChannelMixing
 from searchspaces.blocks.inverted_bottleneck import InvertedBottleneck
@@ -76,5 +78,8 @@ def test_the_first_convolution_of_a_stage_has_the_stride() -> None:
 
 
 def test_more_convolutions_than_blocks_are_refused() -> None:
-    with pytest.raises(DescriptionError, match=r"stages\.1\.convolutions: up to 3 convolutions do not fit into 2"):
+    with pytest.raises(
+        DescriptionError, match=r"stages\.1\.convolutions: up to 3 convolutions do not fit into 2"
+    ) as raised:
         ascan({"depth": 2, "convolutions": 1}, {"depth": choice(2, 4), "convolutions": choice(1, 3)})
+    assert exit_code(raised.value) == exit_code(ConfigurationError([])) == 2
