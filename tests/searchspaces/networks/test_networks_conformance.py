@@ -216,16 +216,14 @@ def test_the_written_source_computes_the_same(name: str, tmp_path: Path) -> None
         torch.testing.assert_close(scope["load"]()(inputs), model.network(inputs), rtol=0, atol=1e-5)
 
 
-def classifies(name: str) -> bool:
-    last = architectures(name)[0].blocks()[-1]
-    return last.part.output_shape(last.shape) == (SIGNATURE.outputs,)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(filter(classifies, NAMES)))
+@pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs_from_yaml_to_its_front(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    last = architectures(name)[0].blocks()[-1]
+    if last.part.output_shape(last.shape) != (SIGNATURE.outputs,):
+        pytest.skip("not a classifier: no task of this project trains it")
     file = tmp_path / f"{name}.yaml"
     file.write_text(yaml.safe_dump({**EXPERIMENT, "space": description(name)}), encoding="utf-8")
     for command in (["validate", str(file)], ["search", str(file), "--runs", str(tmp_path), "--json"]):
