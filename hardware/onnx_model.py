@@ -10,9 +10,8 @@ from __future__ import annotations
 import ast
 import logging
 import os
-import typing
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,9 +100,36 @@ def _export(
         with quiet(), torch.inference_mode(False), torch.no_grad():
             traced = torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic_shapes)
             program: Any = torch.onnx.export(traced, dynamo=True, external_data=False, verbose=False, **named)
-            return typing.cast(ModelProto, program.model_proto)
+            return _with_shared_weights(program.model_proto)
     except Exception as error:
         raise _export_error(error) from error
+
+
+def _with_shared_weights(model: ModelProto) -> ModelProto:
+    """The model, changed in place, with one copy of each matrix or kernel that it holds several times.
+
+    Where a module is applied again, the exporter writes its transposed weights anew for each time. Vectors are left
+    alone: a bias is quantized by the scale of its layer's input, so that layers cannot share an integer one.
+    """
+    graph, first, names = model.graph, dict[bytes, str](), dict[str, str]()
+    for weight in graph.initializer:
+        if len(weight.dims) > 1:
+            content = onnx.TensorProto(dims=weight.dims, data_type=weight.data_type)
+            content.raw_data = onnx.numpy_helper.to_array(weight).tobytes()
+            names[weight.name] = first.setdefault(content.SerializeToString(), weight.name)
+    _read_instead(graph, names)
+    kept = [weight for weight in graph.initializer if names.get(weight.name, weight.name) == weight.name]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    return model
+
+
+def _read_instead(graph: GraphProto, names: Mapping[str, str]) -> None:
+    """Lets the nodes read by other names, those of nested graphs included."""
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        for attribute in node.attribute:
+            _read_instead(attribute.g, names)
 
 
 def _export_error(error: Exception) -> MeasurementError:

@@ -15,7 +15,7 @@ from onnx import ModelProto
 from torch import nn
 
 from hardware.measurement import MeasurementError
-from hardware.onnx_model import chain, export_blocks, export_onnx, weighted_nodes
+from hardware.onnx_model import _with_shared_weights, chain, export_blocks, export_onnx, weighted_nodes
 from hardware.onnx_quantization import Samples, quantize, quantize_onnx
 from searchspaces.architecture import Architecture
 from tests.hardware.networks import CONVOLUTIONAL, FLOAT, INPUT, MIXED, SAME_SIZE, Untranslatable
@@ -192,3 +192,63 @@ def test_the_exporter_makes_no_noise(
 def test_an_exported_file_names_no_source_file(tmp_path: Path) -> None:
     export_onnx(nn.Conv2d(2, 3, 3), (2, 5, 5), tmp_path / "model.onnx")
     assert b".py" not in (tmp_path / "model.onnx").read_bytes()
+
+
+class Again(nn.Module):
+    """A layer applied several times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.layer, self.times = nn.Linear(7, 7), times
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(self.times):
+            x = self.layer(x).tanh()
+        return x
+
+
+def matrices(model: ModelProto) -> list[int]:
+    """Number formats of the matrices that a model holds."""
+    return [weight.data_type for weight in model.graph.initializer if len(weight.dims) == 2]
+
+
+def test_a_layer_that_is_applied_again_is_written_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, path = nn.Sequential(Again(3)), tmp_path / "again.onnx"
+    samples = np.random.default_rng(0).random((2, 5, 7), np.float32)
+    export_onnx(network, (5, 7), path, batch_size=2)
+    model = onnx.load(path)
+    assert matrices(model) == [onnx.TensorProto.FLOAT]
+    np.testing.assert_allclose(run(path, samples), reference(network, samples), rtol=0, atol=1e-6)
+    (block,) = export_blocks([(network[0], (5, 7))], batch_size=2)
+    assert isinstance(block, ModelProto) and matrices(block) == [onnx.TensorProto.FLOAT]
+    integers = quantize(model, samples, weighted_nodes(model, [0]))
+    assert matrices(integers) == [onnx.TensorProto.INT8]
+    np.testing.assert_allclose(run(integers, samples), reference(network, samples), rtol=0, atol=0.02)
+
+
+def test_equal_matrices_become_one_also_where_nested_graphs_read_them() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+    net (float[2] x, bool turn) => (float[2] y)
+    <float[2, 2] a = {1, 2, 3, 4}, float[2, 2] b = {1, 2, 3, 4}, float[2, 2] c = {1, 2, 3, 5}, float[2] p = {1, 2},
+     float[2] q = {1, 2}> {
+        f = MatMul (x, a)
+        s = Add (f, p)
+        t = Add (s, q)
+        g = If (turn) <
+            then_branch = yes () => (float[2] u) { u = MatMul (t, b) },
+            else_branch = no () => (float[2] v) { v = MatMul (t, c) }
+        >
+        y = Identity (g)
+    }"""
+    model = onnx.parser.parse_model(text)
+    x = np.array([1.0, -2.0], np.float32)
+
+    def outputs(found: ModelProto) -> list[Samples]:
+        session = onnxruntime.InferenceSession(found.SerializeToString(), providers=["CPUExecutionProvider"])
+        return [np.asarray(session.run(None, {"x": x, "turn": np.array(turn)})[0]) for turn in (True, False)]
+
+    before = outputs(model)
+    after = _with_shared_weights(model)
+    assert [weight.name for weight in after.graph.initializer] == ["a", "c", "p", "q"]
+    np.testing.assert_array_equal(outputs(after), before)
