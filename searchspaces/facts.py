@@ -42,7 +42,7 @@ class Facts:
         growth: exponent with which its MACs grow with the number of positions, to the nearest half.
         macs: for one sample.
         parameters: their number.
-        integer_share: share of the inference form's parameters in layers that an integer policy reaches; None without any.
+        integer_share: share of the inference form's parameters that an integer policy reaches; None without any.
         resized: classes of modules inside whose parameters are not plain leading slices of wider ones.
         export: empty, or why it cannot be exported.
     """
