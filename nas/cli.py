@@ -133,7 +133,7 @@ def list_parts(
 ) -> None:
     """List every part there is, by role."""
     with descriptions_only():
-        from nas import catalogue
+        from nas import catalogue, operators
 
         roles = catalogue.roles()
         if role is not None and role not in roles:
@@ -143,10 +143,12 @@ def list_parts(
                 f"no role is called {role}{did_you_mean(role, roles)}; there are: {', '.join(roles)}"
             )
         chosen = {name: found for name, found in roles.items() if role in (None, name)}
-        rows: dict[str, dict[str, str]] = {
-            name: {kind: part.summary() for kind, part in catalogue.parts(found)} for name, found in chosen.items()
+        rows = {
+            name: {kind: {"summary": part.summary()} for kind, part in catalogue.parts(found)}
+            for name, found in chosen.items()
         }
-    print(json.dumps(rows, indent=1) if as_json else _listing(rows))
+    rows = operators.with_facts(rows)
+    print(json.dumps(rows, indent=1) if as_json else operators.listing(rows))
 
 
 @app.command()
@@ -179,12 +181,3 @@ def agent(
     from hardware.agent.server import serve
 
     serve(port, host, secret_file, secret_env)
-
-
-def _listing(rows: dict[str, dict[str, Any]]) -> str:
-    """Roles and their parts as indented lines."""
-    lines = []
-    for role, parts in rows.items():
-        width = max(map(len, parts), default=0)
-        lines += [role, *(f"  {kind:<{width}}  {summary}" for kind, summary in parts.items())]
-    return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -33,15 +33,26 @@ def computed() -> dict[str, Rows]:
     return plain
 
 
-def listing(rows: Rows) -> str:
-    """The operators of a role as lines of a table."""
-    head = ["kind", "axes", "causal", "growth", "int8", "export", "ms", ""]
-    cells = [[kind, *_cells(row), row["summary"]] for kind, row in rows.items()]
-    widths = [max(len(line[column]) for line in [head, *cells]) for column in range(len(head) - 1)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]).rstrip()
-        for line in [head, *cells]
-    )
+def with_facts(rows: dict[str, Rows]) -> dict[str, Rows]:
+    """The rows of each role, with what the file knows of its operators."""
+    found = known()["operators"]
+    return {
+        role: {kind: found.get(role, {}).get(kind, {}) | row for kind, row in kinds.items()}
+        for role, kinds in rows.items()
+    }
+
+
+def listing(rows: dict[str, Rows]) -> str:
+    """Each role and its parts as lines of text; operators with their facts."""
+    return "\n".join(line for role, kinds in rows.items() for line in _lines(role, kinds))
+
+
+def _lines(role: str, rows: Rows) -> Iterator[str]:
+    head = [role, *(["axes", "causal", "growth", "int8", "export", "ms"] if role in ROLES else []), ""]
+    table = [[f"  {kind}", *(_cells(row) if role in ROLES else []), row["summary"]] for kind, row in rows.items()]
+    widths = [max(map(len, column)) for column in zip(head, *table, strict=True)]
+    for line in [head, *table]:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
 def page(data: dict[str, Any]) -> str:
@@ -89,7 +100,9 @@ def _missing(row: dict[str, Any]) -> Iterable[str]:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    """Axes, causal, growth, int8, export, latency."""
+    """Axes, causal, growth, int8, export, latency; blank where the facts are not known."""
+    if "ranks" not in row:
+        return [""] * 6
     share, latency = row["integer_share"], row.get("latency_ms")
     axes = {(1,): "t", (2,): "h w", (1, 2): "t, h w"}[tuple(row["ranks"])]
     growth = {0.0: "1", 0.5: "√n", 1.0: "n", 1.5: "n√n", 2.0: "n²"}.get(row["growth"], f"n^{row['growth']:g}")

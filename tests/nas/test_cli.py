@@ -14,6 +14,8 @@ import yaml
 
 from nas import cli
 from nas.failures import CODES, exit_code
+from searchspaces.gates._role import Gate
+from searchspaces.registry import kinds
 from tests.nas.experiments import TINY, written
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -167,9 +169,12 @@ def test_list_shows_every_part_with_a_line(monkeypatch: pytest.MonkeyPatch, caps
     assert run(monkeypatch, "list", "--json") == 0
     roles = json.loads(capsys.readouterr().out)
     assert {"mixers", "backends", "strategies", "training", "tasks", "data", "networks"} <= roles.keys()
-    assert all(line for parts in roles.values() for line in parts.values())
+    assert all(row["summary"] for parts in roles.values() for row in parts.values())
+    assert roles["mixers"]["attention"]["growth"] == 2.0
     assert run(monkeypatch, "list", "gates") == 0
-    assert capsys.readouterr().out.splitlines()[0] == "gates"
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["gates", "axes", "causal", "growth", "int8", "export", "ms"]
+    assert [line.split()[0] for line in lines] == kinds(Gate)
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(
