@@ -1,4 +1,4 @@
-"""What a block or a network costs, counted on the executed graph on the meta device; nothing is computed.
+"""What a block or a network costs when deployed, counted on the executed graph on the meta device.
 
 1 MAC = one multiply-accumulate of convolutions and matrix products, as torch counts them (1 MAC = 2 FLOPs).
 """
@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from searchspaces.architecture import Architecture
 from searchspaces.blocks._role import Block
+from searchspaces.fused import fused
 from searchspaces.part import Shape
 
 _FREE = (torch.ops.aten._unsafe_view.default, torch.ops.aten.empty.memory_format)
@@ -104,9 +105,18 @@ def module_cost(module: nn.Module, shape: Shape) -> Cost:
 
 @lru_cache(maxsize=65536)
 def cost(part: Block, shape: Shape) -> Cost:
-    """The cost of a block, in float32 whatever its quantization policy."""
+    """The cost of a block's inference form as it is initialized, in float32 whatever its quantization policy."""
+    return module_cost(deployed(part, shape), shape)
+
+
+def deployed(part: Block, shape: Shape) -> nn.Module:
+    """A block in its inference form; with parameters without storage where it trains in the same form."""
     with torch.device("meta"):
-        return module_cost(part.build(shape), shape)
+        module = part.build(shape)
+    if not any(hasattr(child, "fuse") for child in module.modules()):
+        return module
+    with torch.random.fork_rng(devices=[]):
+        return fused(part.build(shape))
 
 
 def architecture_cost(architecture: Architecture) -> Cost:

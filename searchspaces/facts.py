@@ -70,7 +70,7 @@ def facts(kind: type[Part]) -> Facts:
     part: Operator = kind()  # type: ignore[assignment]
     shape = shape_of(part.spatial_ranks)
     module = part.build(shape)
-    cost = module_cost(part.build(shape), shape)
+    cost = module_cost(fused(module), shape)
     return Facts(
         summary=kind.summary(),
         references=tuple(dict.fromkeys(_REFERENCE.findall(kind.__doc__ or ""))),
@@ -105,5 +105,4 @@ def _quantized(layer: nn.Module) -> bool:
 
 
 def _macs(part: Operator, shape: Shape) -> int:
-    with torch.device("meta"):
-        return module_cost(part.build(shape), shape).macs
+    return module_cost(fused(part.build(shape)), shape).macs

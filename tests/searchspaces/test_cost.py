@@ -18,6 +18,7 @@ from searchspaces.cost import Cost, architecture_cost, cost
 from searchspaces.extremes import extremes
 from searchspaces.mixers.attention import Attention
 from searchspaces.mixers.depthwise import Depthwise
+from searchspaces.mixers.rep_mixer import RepMixer
 from searchspaces.part import Shape
 from searchspaces.placements import Placements
 from searchspaces.quantization.integer import Integer
@@ -113,3 +114,10 @@ def test_extremes_bound_the_costs_of_all_others(family: str) -> None:
     smallest, largest = (architecture_cost(found.decode(row)).macs for row in extremes(placements))
     sampled = [architecture_cost(found.decode(row)).macs for row in found.sample(np.random.default_rng(0), 200)]
     assert smallest <= min(sampled) and max(sampled) <= largest
+
+
+def test_what_trains_in_another_form_costs_what_is_deployed() -> None:
+    part = TokenMixing(mixer=RepMixer(kernel=5))
+    norms = 2 * C
+    assert cost(part, (C, H, W)) == cost(TokenMixing(mixer=Depthwise(kernel=5)), (C, H, W))
+    assert cost(part, (C, H, W)).parameters == C * 25 + C + norms

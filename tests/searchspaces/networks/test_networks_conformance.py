@@ -143,7 +143,7 @@ def test_samples_of_a_batch_do_not_meet(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_cost_is_that_of_the_executed_graph(name: str) -> None:
     for architecture in architectures(name):
-        network, found = architecture.build(quantize=False).eval(), architecture_cost(architecture)
+        network, found = fused(architecture.build(quantize=False)), architecture_cost(architecture)
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             network(images(1, torch.float32))
         assert 2 * found.macs == counter.get_total_flops()
