@@ -1,8 +1,9 @@
 """Expected cost under a distribution over choices: differentiable, from the same table that costs single networks.
 
 The hardware term of FBNet (arXiv:1812.03443, equation 2) and ProxylessNAS (arXiv:1812.00332, equation 2), for blocks
-whose places and input shapes depend on choices too: a pass along the chain carries the joint distribution of the shape
-and of those decisions that later blocks depend on as well, such as a stage's depth and width.
+whose places and input shapes depend on choices too: a pass along the slots carries the joint distribution of the state,
+which is the shapes that reach the next block, and of those decisions behind it that later blocks depend on as well,
+such as a stage's depth and width. A cell's decisions leave the state as it is: none of them is carried.
 """
 
 from __future__ import annotations
@@ -37,19 +38,20 @@ def expected(placements: Placements, values: Tensor, probabilities: Sequence[Ten
     import torch
 
     total, carried = values.new_zeros(()), list[int]()
-    joint = torch.zeros(len(placements.shapes), 1, dtype=values.dtype)
-    joint[placements.shapes.index(placements.space.input_shape)] = 1.0
+    joint = torch.zeros(len(placements.states), 1, dtype=values.dtype)
+    joint[0] = 1.0
     for place, slot in enumerate(placements.slots):
         later = {number for other in placements.slots[place + 1 :] for number in _involved(other)}
-        for number in [n for n in _involved(slot) if n in later and n not in carried]:
+        steering = _involved(slot) if slot.steers else []
+        for number in [n for n in steering if n in later and n not in carried]:
             joint = (joint[:, :, None] * probabilities[number]).flatten(1)
             carried.append(number)
         known = _combinations(placements, carried)
         used = _used(placements, slot, known, probabilities).expand(joint.shape[1])
-        shapes, codes = np.nonzero(slot.unit >= 0)
-        share = joint[shapes] * _chances(placements, slot, known, probabilities)[codes] * used
-        total = total + (share * values[slot.unit[shapes, codes], None]).sum()
-        joint = (joint * (1 - used)).index_add(0, torch.from_numpy(slot.after[shapes, codes]), share)
+        states, codes = np.nonzero(slot.unit >= 0)
+        share = joint[states] * _chances(placements, slot, known, probabilities)[codes] * used
+        total = total + (share * values[slot.unit[states, codes], None]).sum()
+        joint = (joint * (1 - used)).index_add(0, torch.from_numpy(slot.after[states, codes]), share)
         joint = _summed_out(placements, joint, carried, later)
         carried = [number for number in carried if number in later]
     return total
@@ -108,7 +110,7 @@ def _digits(placements: Placements, slot: Slot) -> tuple[Numbers, Mask]:
 
 
 def _summed_out(placements: Placements, joint: Tensor, carried: Sequence[int], later: set[int]) -> Tensor:
-    """The joint distribution [shapes, combinations] without the decisions that no later block needs."""
+    """The joint distribution [states, combinations] without the decisions that no later block needs."""
     grid = joint.unflatten(1, [int(placements.space.sizes[number]) for number in carried]) if carried else joint
     gone = [axis for axis, number in enumerate(carried, 1) if number not in later]
     return (grid.sum(dim=gone) if gone else grid).flatten(1) if len(gone) < len(carried) else joint.sum(1, keepdim=True)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from searchspaces.blocks._role import Block
+from searchspaces.blocks.concatenation import Concatenation
+from searchspaces.blocks.sum import Sum
+from searchspaces.graph import HISTORY, Graph, edge_names
 from searchspaces.parse import parse
 from searchspaces.part import Shape, describe
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from searchspaces.wiring import Wires
+
 Layers = tuple[Any, ...]
-"""A nested tuple of blocks: the chain of a network, its stages as inner tuples."""
+"""A nested tuple of blocks and graphs: the chain of a network, its stages as inner tuples."""
 
 
 class Placement(NamedTuple):
@@ -26,12 +30,12 @@ class Placement(NamedTuple):
     path: str
     part: Block
     shape: Shape
-    """Shape of one input sample."""
+    """Shape of one sample of the input, of each one where there are several."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A chain of decided blocks. It maps [b *input_shape] to the last block's output."""
+    """A chain of decided blocks and graphs of them. It maps [b *input_shape] to the last block's output."""
 
     input_shape: Shape
     layers: Layers
@@ -57,11 +61,13 @@ class Architecture:
 
     def blocks(self) -> list[Placement]:
         """The blocks in the order of execution, each with its path and input shape."""
-        shape, placements = self.input_shape, []
-        for path, part in flatten(self.layers):
-            placements.append(Placement(path, part, shape))
-            shape = part.output_shape(shape)
-        return placements
+        return self.traced().placements
+
+    def traced(self) -> Trace:
+        """The blocks in the order of execution, and what each of them reads."""
+        trace = Trace(self.input_shape)
+        trace.layer(self.layers, "", (0,))
+        return trace
 
     def build(self, quantize: bool = True) -> nn.Sequential:
         """The standalone network with freshly initialized parameters.
@@ -69,22 +75,87 @@ class Architecture:
         Args:
             quantize: prepare fake quantization where a block's policy asks for it.
         """
-        from torch import nn
+        from searchspaces.wiring import network
 
-        modules = [(placement.part, placement.part.build(placement.shape)) for placement in self.blocks()]
-        return nn.Sequential(*(part.quantization.prepare(module) if quantize else module for part, module in modules))
+        trace = self.traced()
+        modules = [(part, part.build(shape)) for _, part, shape in trace.placements]
+        return network(trace.wires, [part.quantization.prepare(m) if quantize else m for part, m in modules])
 
 
-def flatten(layers: Layers, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested tuples with their dotted paths."""
-    for index, item in enumerate(layers):
+@dataclass
+class Trace:
+    """Lays a network out in the order of execution.
+
+    Values are numbered: 0 is the network's input, n the output of block n - 1. What the chain hands on are the latest
+    of them, the current one last: a single one behind a block, two behind a graph.
+    """
+
+    input_shape: Shape
+    placements: list[Placement] = field(default_factory=list)
+    sources: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def wires(self) -> Wires:
+        """The values that each block reads."""
+        return tuple(self.sources)
+
+    def layer(self, item: Any, path: str, latest: tuple[int, ...]) -> tuple[int, ...]:
+        """Places a layer; returns the latest values behind it."""
         if isinstance(item, tuple):
-            yield from flatten(item, f"{prefix}{index}.")
-        else:
-            yield f"{prefix}{index}", item
+            for index, inner in enumerate(item):
+                latest = self.layer(inner, f"{path}.{index}" if path else str(index), latest)
+            return latest
+        if isinstance(item, Graph):
+            return (latest[-1], self.graph(item, path, latest))
+        return (self.place(path, item, latest[-1]),)
+
+    def graph(self, graph: Graph, path: str, latest: tuple[int, ...]) -> int:
+        """Places the blocks of a graph and the sums between them; returns the value of its output."""
+        nodes = []
+        current = self.shape(latest[-1])
+        for number, part in enumerate(graph.inputs):
+            source = latest[entering(number, len(graph.inputs), len(latest))]
+            fitted = part and part.fitted(self.shape(source), current)
+            nodes.append(self.place(f"{path}.input{number}", fitted, source) if fitted else source)
+        for target, edges in enumerate(graph.nodes, len(graph.inputs)):
+            named = zip(edge_names(edges, target), edges, strict=True)
+            ends = [self.place(f"{path}.{name}", edge.block, nodes[edge.source]) for name, edge in named]
+            alone = len(ends) == 1
+            nodes.append(ends[0] if alone else self.place(f"{path}.sum{target}", Sum(inputs=len(ends)), *ends))
+        if not graph.outputs:
+            return nodes[-1]
+        joined = Concatenation(inputs=len(graph.outputs))
+        return self.place(f"{path}.concatenation", joined, *(nodes[number] for number in graph.outputs))
+
+    def place(self, path: str, part: Block, *sources: int) -> int:
+        """Adds a block that reads these values; returns the number of its output.
+
+        Raises:
+            ValueError: the values have different shapes.
+        """
+        shapes = {self.shape(source) for source in sources}
+        if len(shapes) > 1:
+            raise ValueError(f"{path}: blocks of different output shapes meet: {sorted(shapes)}")
+        self.placements.append(Placement(path, part, shapes.pop()))
+        self.sources.append(sources)
+        return len(self.placements)
+
+    def shape(self, value: int) -> Shape:
+        """The shape of one sample of a value."""
+        if value == 0:
+            return self.input_shape
+        _, part, shape = self.placements[value - 1]
+        return part.output_shape(shape)
+
+
+def entering(number: int, inputs: int, latest: int) -> int:
+    """Which of the latest values an input of a graph is; the oldest where there are fewer of them than inputs."""
+    assert inputs <= HISTORY
+    return max(number - inputs, -latest)
 
 
 def _parse_layers(data: Any, path: tuple[str | int, ...]) -> Any:
     if isinstance(data, list):
         return tuple(_parse_layers(item, (*path, index)) for index, item in enumerate(data))
-    return parse(Block, data, at=path)
+    graph = isinstance(data, dict) and data.get("kind") == Graph.kind()
+    return parse(Graph if graph else Block, data, at=path)

@@ -1,11 +1,11 @@
 """Choices left open in a description, and what can be done with an open value.
 
-A value is a part, a tuple of values or a plain scalar; while it is open it may hold `Choice` and `Depth` anywhere.
+A value is a part, a tuple of values or a plain scalar; while it is open it may hold `Choice` and `Subset` anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,39 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Depth:
-    """Elastic depth: the first `count` of the items. Always a tuple once decided."""
+class Subset:
+    """Some of the items, in their order. Always a tuple once decided."""
 
-    count: int | Choice
+    chosen: Any
+    """Ascending indices of the items, or a choice of such tuples."""
     items: tuple[Any, ...]
+
+    def indices(self, chosen: Any) -> Sequence[int]:
+        """The items that one value of `chosen` stands for."""
+        found: tuple[int, ...] = chosen
+        return found
+
+    def pick(self, chosen: Any) -> tuple[Any, ...]:
+        """The items that one value of `chosen` leaves."""
+        return tuple(self.items[index] for index in self.indices(chosen))
+
+    def using(self, index: int) -> frozenset[int]:
+        """The options of the choice under which an item is there."""
+        return frozenset(o for o, chosen in enumerate(self.chosen.options) if index in self.indices(chosen))
+
+
+@dataclass(frozen=True)
+class Depth(Subset):
+    """Elastic depth: the first `count` of the items, a number or a choice of numbers."""
+
+    @property
+    def count(self) -> Any:
+        """How many items, or the choice of that."""
+        return self.chosen
+
+    def indices(self, chosen: int) -> Sequence[int]:
+        """The first ones."""
+        return range(min(chosen, len(self.items)))
 
 
 def describe_open(value: Any) -> Any:
@@ -52,7 +80,7 @@ def is_open(value: Any) -> bool:
         return any(is_open(field) for _, field in value.items())
     if isinstance(value, tuple):
         return any(map(is_open, value))
-    return isinstance(value, Choice | Depth)
+    return isinstance(value, Choice | Subset)
 
 
 def rebuild(part: Part, values: dict[str, Any]) -> Part:
@@ -62,9 +90,9 @@ def rebuild(part: Part, values: dict[str, Any]) -> Part:
     return type(part)(**values)
 
 
-def transform(value: Any, leaf: Callable[[Choice | Depth], Any]) -> Any:
-    """A copy of the value in which each outermost choice and depth is replaced by what `leaf` makes of it."""
-    if isinstance(value, Choice | Depth):
+def transform(value: Any, leaf: Callable[[Choice | Subset], Any]) -> Any:
+    """A copy of the value in which each outermost choice and subset is replaced by what `leaf` makes of it."""
+    if isinstance(value, Choice | Subset):
         return leaf(value)
     if isinstance(value, tuple):
         return tuple(transform(item, leaf) for item in value)
@@ -76,10 +104,10 @@ def transform(value: Any, leaf: Callable[[Choice | Depth], Any]) -> Any:
 def decide(value: Any, pick: Callable[[Choice], int]) -> Any:
     """The value with each choice replaced by its option number `pick(choice)`."""
 
-    def leaf(node: Choice | Depth) -> Any:
+    def leaf(node: Choice | Subset) -> Any:
         if isinstance(node, Choice):
             return decide(node.options[pick(node)], pick)
-        return decide(node.items[: decide(node.count, pick)], pick)
+        return decide(node.pick(decide(node.chosen, pick)), pick)
 
     return transform(value, leaf)
 
@@ -88,8 +116,8 @@ def paths(value: Any) -> frozenset[str]:
     """The paths of all choices in an open value."""
     if isinstance(value, Choice):
         return frozenset({value.path}).union(*map(paths, value.options))
-    if isinstance(value, Depth):
-        return paths(value.count) | paths(value.items)
+    if isinstance(value, Subset):
+        return paths(value.chosen) | paths(value.items)
     if isinstance(value, tuple):
         return frozenset().union(*map(paths, value))
     return frozenset().union(*(paths(field) for _, field in value.items())) if isinstance(value, Part) else frozenset()
@@ -98,9 +126,9 @@ def paths(value: Any) -> frozenset[str]:
 def renamed(value: Any, which: frozenset[str], suffix: str) -> Any:
     """A copy whose choices of the given paths are decisions of their own, named with the suffix."""
 
-    def leaf(node: Choice | Depth) -> Any:
-        if isinstance(node, Depth):
-            return Depth(renamed(node.count, which, suffix), renamed(node.items, which, suffix))
+    def leaf(node: Choice | Subset) -> Any:
+        if isinstance(node, Subset):
+            return type(node)(renamed(node.chosen, which, suffix), renamed(node.items, which, suffix))
         path = node.path + suffix if node.path in which else node.path
         return Choice(path, tuple(renamed(option, which, suffix) for option in node.options))
 
@@ -114,9 +142,9 @@ def forms(value: Any, picks: dict[str, int] | None = None) -> Iterator[tuple[Any
         fixed = picks.get(value.path)
         for option in range(len(value.options)) if fixed is None else (fixed,):
             yield from forms(value.options[option], {**picks, value.path: option})
-    elif isinstance(value, Depth):
-        for count, chosen in forms(value.count, picks):
-            yield from forms(value.items[:count], chosen)
+    elif isinstance(value, Subset):
+        for indices, chosen in forms(value.chosen, picks):
+            yield from forms(value.pick(indices), chosen)
     elif isinstance(value, tuple):
         yield from _sequences(value, picks)
     elif isinstance(value, Part) and is_open(value):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces.architecture import Architecture, Layers
-from searchspaces.choice import Choice, Depth, decide
+from searchspaces.choice import Choice, Subset, decide
 from searchspaces.networks._role import Network, Signature
 from searchspaces.part import Part, Shape
 
@@ -164,13 +164,15 @@ def _collect(value: Any, found: dict[str, Decision], parent: int, options: froze
         number = _add(value, found, parent, options)
         for option, content in enumerate(value.options):
             _collect(content, found, number, frozenset({option}))
-    elif isinstance(value, Depth):
-        if not isinstance(value.count, Choice):
-            return _collect(value.items[: value.count], found, parent, options)
-        number = _add(value.count, found, parent, options)
+    elif isinstance(value, Subset):
+        if not isinstance(value.chosen, Choice):
+            return _collect(value.pick(value.chosen), found, parent, options)
+        number = _add(value.chosen, found, parent, options)
         for index, item in enumerate(value.items):
-            deep_enough = frozenset(o for o, count in enumerate(value.count.options) if count > index)
-            _collect(item, found, number, deep_enough)
+            using = value.using(index)
+            always = len(using) == len(value.chosen.options)
+            if using:
+                _collect(item, found, *((parent, options) if always else (number, using)))
     elif isinstance(value, tuple):
         for item in value:
             _collect(item, found, parent, options)
@@ -206,9 +208,11 @@ def _match(open_value: Any, value: Any, picks: dict[str, int]) -> bool:
                 picks.update(attempt)
                 return True
         return False
-    if isinstance(open_value, Depth):
-        length = len(value) if isinstance(value, tuple) else -1
-        return _match(open_value.count, length, picks) and _match(open_value.items[:length], value, picks)
+    if isinstance(open_value, Subset):
+        if isinstance(open_value.chosen, Choice):
+            contents = tuple(map(open_value.pick, open_value.chosen.options))
+            return _match(Choice(open_value.chosen.path, contents), value, picks)
+        return _match(open_value.pick(open_value.chosen), value, picks)
     if isinstance(open_value, tuple):
         pairs = zip(open_value, value, strict=False) if isinstance(value, tuple) else ()
         return isinstance(value, tuple) and len(value) == len(open_value) and all(_match(a, b, picks) for a, b in pairs)

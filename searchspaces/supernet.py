@@ -16,6 +16,7 @@ from searchspaces.architecture import Architecture, Placement
 from searchspaces.placements import Placements, Unit
 from searchspaces.skeleton import Role, Skeleton, averaging, roles, skeleton, take
 from searchspaces.space import SearchSpace
+from searchspaces.wiring import execute
 
 
 class Supernet(nn.Module):
@@ -71,7 +72,9 @@ class Subnet(nn.Module):
         self.architecture = architecture
         self._supernet = (supernet,)
         self._blocks: list[tuple[Placement, Skeleton]] = []
-        for index, placement in enumerate(architecture.blocks()):
+        trace = architecture.traced()
+        self._wires = trace.wires
+        for index, placement in enumerate(trace.placements):
             block = skeleton(placement.part, placement.shape)
             self._blocks.append((placement, block))
             for name, buffer in block.buffers.items():
@@ -97,9 +100,12 @@ class Subnet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b *input_shape] -> the last block's output."""
-        for index, (_, block) in enumerate(self._blocks):
-            x = block.run({**self.weights(index), **self.statistics(index)}, x, self.training)
-        return x
+        return execute(self._wires, self._run, x)
+
+    def _run(self, index: int, *inputs: Tensor) -> Tensor:
+        """The output of block number `index`."""
+        tensors = {**self.weights(index), **self.statistics(index)}
+        return self._blocks[index][1].run(tensors, inputs, self.training)
 
     def recalibrate(self, batches: Iterable[Tensor]) -> None:
         """Sets normalization statistics and observed ranges to those of the batches, and turns to evaluation mode.

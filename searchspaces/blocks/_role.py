@@ -23,3 +23,15 @@ class Block(Part):
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of one output sample; the input's unless a block says otherwise."""
         return shape
+
+    def fitted(self, shape: Shape, current: Shape) -> Block:
+        """The block that stands behind an input of a graph, for an older output beside the current one.
+
+        Args:
+            shape: of one sample of the output that it reads.
+            current: of one sample of the current output.
+
+        Returns:
+            The block itself, unless it adapts to how the two differ.
+        """
+        return self
