@@ -162,15 +162,13 @@ class Walk:
 
     def _behind(self, slot: Slot, state: State, shape: Shape, picks: dict[str, int]) -> State:
         """The state behind a slot that gives a shape under some options."""
-        match slot.place:
-            case "chain":
-                return State((shape,))
-            case "input":
-                return State(state.latest, (*state.inputs, shape), frozenset({*state.picks, *picks.items()}))
-            case "inside":
-                return state
-        kept = frozenset((path, option) for path, option in state.picks if self.pending[path])
-        return State((state.latest[-1], shape), (), kept)
+        if slot.place == "inside":
+            return state
+        all_picks = frozenset({*state.picks, *picks.items()})
+        if slot.place == "input":
+            return State(state.latest, (*state.inputs, shape), all_picks)
+        latest = (shape,) if slot.place == "chain" else (state.latest[-1], shape)
+        return State(latest, (), frozenset(pick for pick in all_picks if self.pending[pick[0]]))
 
     def _codes(self, slot: Slot) -> Iterator[tuple[int, Block, dict[str, int]]]:
         """The canonical code of each form of the slot's block, and the options that make it so."""

@@ -63,7 +63,8 @@ MOBILENET: dict[str, Any] = {
     ],
     "head": 12,
 }
-FAMILIES = {"metaformer": METAFORMER, "mobilenet": MOBILENET}
+NAS_BENCH_201: dict[str, Any] = {"kind": "nas_bench_201", "filters": 3, "cells": choice(0, 1, 2)}
+FAMILIES = {"metaformer": METAFORMER, "mobilenet": MOBILENET, "nas_bench_201": NAS_BENCH_201}
 
 
 def space(description: dict[str, Any], signature: Signature = SIGNATURE) -> SearchSpace:
