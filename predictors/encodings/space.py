@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +14,7 @@ from hardware.profile import Profile
 from predictors.encodings._arrays import chain, one_hot
 from predictors.encodings._role import Contributions, Encoding, Floats, Genes
 from searchspaces.cost import cost
-from searchspaces.placements import Placements, Unit
+from searchspaces.placements import Placements, Slot, Unit
 
 PHYSICS = ("macs", "depthwise_macs", "activation_bytes", "parameters", "kernels")
 
@@ -81,8 +82,9 @@ class SpaceEncoding(Encoding):
         return self.placements.of(matrix)
 
     def edges(self, matrix: Genes) -> npt.NDArray[np.bool_]:
-        """Each block reads the one before it."""
-        return chain(self.tokens(matrix))
+        """Each block reads the one before it, but for the blocks of graphs."""
+        tokens, slots = self.tokens(matrix), self.placements.slots
+        return chain(tokens) if all(slot.place == "chain" for slot in slots) else _wired(tokens, slots)
 
     @cached_property
     def _amounts(self) -> Floats:
@@ -92,6 +94,23 @@ class SpaceEncoding(Encoding):
             known = self.contributions.values
             columns.append(np.where(np.isfinite(known), known, 0.0) * 1e3)
         return np.append(np.stack(columns, axis=1), np.zeros((1, len(columns))), axis=0)
+
+
+def _wired(tokens: Genes, slots: Sequence[Slot]) -> npt.NDArray[np.bool_]:
+    """Which slot's block reads which other's: [n, t] -> [n, t, t]."""
+    edges = np.zeros((*tokens.shape, tokens.shape[1]), dtype=bool)
+    latest = {-1: np.full(len(tokens), -1), -2: np.full(len(tokens), -1)}
+    rows, used = np.arange(len(tokens)), tokens >= 0
+    for number, slot in enumerate(slots):
+        for source in slot.reads:
+            read = latest[source] if source < 0 else np.full(len(tokens), source)
+            there = used[:, number] & (read >= 0)
+            edges[rows[there], read[there], number] = used[rows[there], read[there]]
+        if slot.place in ("chain", "output"):
+            before = latest[-1] if slot.place == "output" else number
+            latest[-2] = np.where(used[:, number], before, latest[-2])
+            latest[-1] = np.where(used[:, number], number, latest[-1])
+    return edges
 
 
 def _physics(units: list[Unit]) -> Floats:

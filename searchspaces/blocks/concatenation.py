@@ -9,6 +9,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from searchspaces.blocks._join import Join
 from searchspaces.blocks._role import Block
 from searchspaces.part import Shape
 
@@ -30,13 +31,9 @@ class Concatenation(Block):
         return (self.inputs * shape[0], *shape[1:])
 
 
-class ChannelConcatenation(nn.Module):
+class ChannelConcatenation(Join):
     """Its inputs along the channels."""
 
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.inputs = inputs
-
-    def forward(self, *values: Float[Tensor, "b c *size"]) -> Float[Tensor, "b c2 *size"]:
+    def joined(self, values: tuple[Float[Tensor, "b c *size"], ...]) -> Float[Tensor, "b c2 *size"]:
         """The same size."""
-        return torch.cat(values if len(values) > 1 else values * self.inputs, 1)
+        return torch.cat(values, 1)

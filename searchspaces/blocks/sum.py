@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from searchspaces.blocks._join import Join
 from searchspaces.blocks._role import Block
 from searchspaces.part import Shape
 
@@ -24,13 +25,9 @@ class Sum(Block):
         return Summation(self.inputs)
 
 
-class Summation(nn.Module):
+class Summation(Join):
     """The sum of its inputs."""
 
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.inputs = inputs
-
-    def forward(self, *values: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
+    def joined(self, values: tuple[Float[Tensor, "b *shape"], ...]) -> Float[Tensor, "b *shape"]:
         """The same shape."""
-        return reduce(add, values if len(values) > 1 else values * self.inputs)
+        return reduce(add, values)

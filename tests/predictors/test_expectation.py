@@ -25,7 +25,15 @@ METAFORMER = {
         {"depth": {"choice": [1, 2]}, "width": {"choice": [8, 12]}, "block": BLOCK, "shared": True},
     ],
 }
-SMALL = {"metaformer": METAFORMER, "mobilenet": FAMILIES["mobilenet"]}
+CELL = {
+    "kind": "cell",
+    "filters": {"choice": [2, 3]},
+    "stages": [{"choice": [1, 2]}, {"choice": [0, 1]}],
+    "nodes": 2,
+    "operations": ["skip_connect"],
+}
+OPERATIONS = {**CELL, "nodes": 1, "operations": ["skip_connect", "max_pool_3x3", "sep_conv_3x3"]}
+SMALL = {"cell": CELL, "operations": OPERATIONS, "metaformer": METAFORMER, "mobilenet": FAMILIES["mobilenet"]}
 
 
 def logits(placements: Placements) -> list[Tensor]:
@@ -72,3 +80,13 @@ def test_certain_choices_cost_what_the_architecture_costs(family: str) -> None:
         assert float(expected(placements, table, certain)) == pytest.approx(
             float(padded[placements.of(row[None])[0]].sum())
         )
+
+
+def test_the_decisions_of_large_cells_need_no_more_memory_than_one_slot() -> None:
+    """Four nodes and seven operations: all decisions at once would have 10^18 combinations."""
+    description = {"kind": "cell", "filters": 2, "stages": [{"choice": [1, 2]}, 1]}
+    placements = Placements(space(description))
+    chances = [torch.full((int(n),), 1 / int(n), dtype=torch.float64) for n in placements.space.sizes]
+    ones = torch.ones(len(placements.units), dtype=torch.float64)
+    blocks = 2 + 2.5 * (2 + 8 + 4 + 1) + 1 * (2 + 8 + 4 + 1)
+    assert float(expected(placements, ones, chances)) == pytest.approx(blocks)

@@ -64,7 +64,15 @@ MOBILENET: dict[str, Any] = {
     "head": 12,
 }
 NAS_BENCH_201: dict[str, Any] = {"kind": "nas_bench_201", "filters": 3, "cells": choice(0, 1, 2)}
-FAMILIES = {"metaformer": METAFORMER, "mobilenet": MOBILENET, "nas_bench_201": NAS_BENCH_201}
+CELL: dict[str, Any] = {
+    "kind": "cell",
+    "filters": choice(2, 3),
+    "stages": [choice(1, 2), choice(0, 1), 0],
+    "nodes": 3,
+    "operations": ["skip_connect", "max_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3"],
+    "quantization": choice(*POLICIES),
+}
+FAMILIES = {"metaformer": METAFORMER, "mobilenet": MOBILENET, "nas_bench_201": NAS_BENCH_201, "cell": CELL}
 
 
 def space(description: dict[str, Any], signature: Signature = SIGNATURE) -> SearchSpace:

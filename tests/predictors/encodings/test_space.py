@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
@@ -23,15 +21,16 @@ def test_physics_are_the_costs_of_each_network(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_tokens_and_edges_are_the_chain_of_blocks(family: str) -> None:
+def test_tokens_and_edges_are_the_blocks_and_what_they_read(family: str) -> None:
     found = SpaceEncoding(placements(family))
     matrix = found.placements.space.sample(np.random.default_rng(1), 8)
     for row, tokens, edges in zip(matrix, found.tokens(matrix), found.edges(matrix), strict=True):
-        blocks = found.placements.space.decode(row).blocks()
+        trace = found.placements.space.decode(row).traced()
         used = np.flatnonzero(tokens >= 0)
         units = [found.placements.units[tokens[place]] for place in used]
-        assert [(unit.part, unit.shape) for unit in units] == [(block.part, block.shape) for block in blocks]
-        assert np.argwhere(edges).tolist() == [list(pair) for pair in pairwise(used)]
+        assert [(unit.part, unit.shape) for unit in units] == [(block.part, block.shape) for block in trace.placements]
+        expected = {(used[source - 1], used[n]) for n, read in enumerate(trace.wires) for source in read if source}
+        assert set(map(tuple, np.argwhere(edges).tolist())) == expected
 
 
 def test_the_table_and_its_absence_are_told_by_the_signature() -> None:
