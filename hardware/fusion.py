@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from hardware.backends._role import Backend, Progress
 from hardware.design import Placed, kind_of
@@ -68,12 +67,21 @@ def adjacent(profile: Profile, networks: Iterable[Architecture], most: int) -> l
     """The most frequent pair of measured blocks for each pair of kinds that follow each other, at most so many."""
     counts: Counter[tuple[Placement, Placement]] = Counter()
     for network in networks:
-        blocks = [Placement("", profile.backend.deployed(block.part), block.shape) for block in network.blocks()]
-        counts.update(pair for pair in pairwise(blocks) if all(_usable(profile, block) for block in pair))
+        counts.update(pair for pair in _pairs(profile, network) if all(_usable(profile, block) for block in pair))
     chosen: dict[tuple[str, str], tuple[Placement, Placement]] = {}
     for pair, _ in counts.most_common():
         chosen.setdefault((kind_of(pair[0].part), kind_of(pair[1].part)), pair)
     return list(chosen.values())[:most]
+
+
+def _pairs(profile: Profile, network: Architecture) -> Iterator[tuple[Placement, Placement]]:
+    """Each block that alone reads the output of another and reads nothing else, behind that other."""
+    trace = network.traced()
+    blocks = [Placement("", profile.backend.deployed(part), shape) for _, part, shape in trace.placements]
+    readers = Counter(source for sources in trace.wires for source in sources)
+    for block, sources in zip(blocks, trace.wires, strict=True):
+        if len(sources) == 1 and sources[0] > 0 and readers[sources[0]] == 1:
+            yield blocks[sources[0] - 1], block
 
 
 def fusion(

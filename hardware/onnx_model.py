@@ -8,6 +8,7 @@ parts are the graphs that the exporter makes of whole networks, so what is profi
 from __future__ import annotations
 
 import ast
+import itertools
 import logging
 import os
 import warnings
@@ -23,6 +24,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 from torch import nn
 
 from hardware.measurement import MeasurementError
+from searchspaces.blocks._join import Join
 from searchspaces.part import Shape
 
 Exported = ModelProto | MeasurementError
@@ -61,12 +63,20 @@ def export_blocks(modules: Sequence[tuple[nn.Module, Shape]], batch_size: int = 
     """
     if not modules:
         return []
-    inputs = tuple(torch.zeros(batch_size, *shape) for _, shape in modules)
+    counts = [_inputs(module) for module, _ in modules]
+    inputs = tuple(
+        torch.zeros(batch_size, *shape) for n, (_, shape) in zip(counts, modules, strict=True) for _ in range(n)
+    )
     try:
         model = _export(_Side(module for module, _ in modules), inputs)
     except MeasurementError as error:
         return [error] if len(modules) == 1 else _halved(modules, batch_size)
-    return _split(model)
+    return _split(model, counts)
+
+
+def _inputs(module: nn.Module) -> int:
+    """How many inputs a module has."""
+    return module.inputs if isinstance(module, Join) else 1
 
 
 def _halved(modules: Sequence[tuple[nn.Module, Shape]], batch_size: int) -> list[Exported]:
@@ -76,15 +86,16 @@ def _halved(modules: Sequence[tuple[nn.Module, Shape]], batch_size: int) -> list
 
 
 class _Side(nn.Module):
-    """Blocks side by side, each with its own input and output."""
+    """Blocks side by side, each with its own inputs and output."""
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """One output for each input."""
-        return tuple(block(x) for block, x in zip(self.blocks, inputs, strict=True))
+        """One output for each block."""
+        rest = iter(inputs)
+        return tuple(block(*itertools.islice(rest, _inputs(block))) for block in self.blocks)
 
 
 def _export(
@@ -142,23 +153,27 @@ def _export_error(error: Exception) -> MeasurementError:
     return MeasurementError("unsupported_operator" if unsupported else "compile_failed", words)
 
 
-def _split(model: ModelProto) -> list[Exported]:
-    """The part of each output, as a model of its own."""
+def _split(model: ModelProto, inputs: Sequence[int]) -> list[Exported]:
+    """The part of each output, as a model of its own, with so many inputs."""
     producers = {name: node for node in model.graph.node for name in node.output}
-    return [_part(model, index, producers) for index in range(len(model.graph.output))]
+    ends = list(itertools.accumulate(inputs))
+    return [
+        _part(model, index, range(end - n, end), producers)
+        for index, (n, end) in enumerate(zip(inputs, ends, strict=True))
+    ]
 
 
-def _part(model: ModelProto, index: int, producers: dict[str, NodeProto]) -> ModelProto:
+def _part(model: ModelProto, index: int, inputs: Iterable[int], producers: dict[str, NodeProto]) -> ModelProto:
     """The nodes and weights behind one output."""
     graph = model.graph
-    source, target = graph.input[index], graph.output[index]
+    sources, target = [graph.input[number] for number in inputs], graph.output[index]
     needed, wanted = set[str](), [target.name]
     while wanted:
         name = wanted.pop()
         if name not in needed:
             needed.add(name)
             wanted += _reads(producers[name]) if name in producers else []
-    part = GraphProto(name=f"block_{index}", input=[source], output=[target])
+    part = GraphProto(name=f"block_{index}", input=sources, output=[target])
     part.node.extend(node for node in graph.node if needed.intersection(node.output))
     part.initializer.extend(weight for weight in graph.initializer if weight.name in needed)
     return _model(model, part)
@@ -170,26 +185,37 @@ def _reads(node: NodeProto) -> list[str]:
     return [*node.input, *(name for graph in nested for inner in graph.node for name in _reads(inner))]
 
 
-def chain(parts: Sequence[ModelProto], shape: Shape, batch_size: int = 1) -> ModelProto:
+def chain(
+    parts: Sequence[ModelProto], shape: Shape, batch_size: int = 1, wires: Sequence[Sequence[int]] | None = None
+) -> ModelProto:
     """The models one after the other, each with its own copy of its weights; none at all is the empty network.
 
     The nodes of part i carry the name scope `i`, as those of module i of an exported `nn.Sequential` do.
+
+    Args:
+        parts: of each block.
+        shape: of one sample of the input.
+        batch_size: fixed batch.
+        wires: what each part reads, 0 the input and n the output of part n - 1; the one before it if there are none.
+            One that joins several inputs takes a single one for all of them.
     """
     graph = GraphProto(name="chain")
-    current, output = _INPUT, [batch_size, *shape]
+    values, output = [_INPUT], [batch_size, *shape]
     for index, part in enumerate(parts):
-        current = _append(graph, part.graph, f"{index}/", current)
+        sources = [values[source] for source in (wires[index] if wires else (index,))]
+        values.append(_append(graph, part.graph, f"{index}/", sources))
         output = [axis.dim_value for axis in part.graph.output[0].type.tensor_type.shape.dim]
-    graph.node.append(onnx.helper.make_node("Identity", [current], [_OUTPUT], name="output"))
+    graph.node.append(onnx.helper.make_node("Identity", values[-1:], [_OUTPUT], name="output"))
     graph.input.append(onnx.helper.make_tensor_value_info(_INPUT, onnx.TensorProto.FLOAT, [batch_size, *shape]))
     graph.output.append(onnx.helper.make_tensor_value_info(_OUTPUT, onnx.TensorProto.FLOAT, output))
     like = parts[0] if parts else ModelProto(ir_version=10, opset_import=[onnx.helper.make_opsetid("", 20)])
     return _model(like, graph)
 
 
-def _append(graph: GraphProto, part: GraphProto, prefix: str, current: str) -> str:
-    """Adds a part that reads `current`; returns the name of its output."""
-    rename = {"": "", part.input[0].name: current}
+def _append(graph: GraphProto, part: GraphProto, prefix: str, sources: Sequence[str]) -> str:
+    """Adds a part that reads these values; returns the name of its output."""
+    inputs = [value.name for value in part.input]
+    rename = {"": "", **dict(zip(inputs, sources if len(sources) > 1 else list(sources) * len(inputs), strict=True))}
     for weight in part.initializer:
         copied = graph.initializer.add()
         copied.CopyFrom(weight)

@@ -11,6 +11,8 @@ from hardware.backends._role import Workload
 from hardware.timing import FINAL, TimingSettings
 from nas.files import write_atomic
 from searchspaces.architecture import Architecture
+from searchspaces.blocks._role import Block
+from searchspaces.graph import Edge, Graph
 from searchspaces.quantization.integer import Integer
 
 if TYPE_CHECKING:
@@ -25,9 +27,12 @@ def integer_twin(architecture: Architecture) -> Architecture:
 
 
 def _quantized(layers: Any) -> Any:
+    """The same nested tuples, graphs and edges with integer blocks."""
     if isinstance(layers, tuple):
         return tuple(map(_quantized, layers))
-    return layers.model_copy(update={"quantization": Integer()})
+    if isinstance(layers, Graph | Edge):
+        return layers.model_copy(update={name: _quantized(value) for name, value in layers.items()})
+    return layers.model_copy(update={"quantization": Integer()}) if isinstance(layers, Block) else layers
 
 
 def measure_twins(

@@ -84,7 +84,8 @@ def _chained(
     """The network of these blocks, or the first failure among them."""
     failed = [part for part in parts if isinstance(part, MeasurementError)]
     models = [part for part in parts if isinstance(part, ModelProto)]
-    return failed[0] if failed else chain(models, job.architecture.input_shape, batch_size)
+    trace = job.architecture.traced()
+    return failed[0] if failed else chain(models, trace.input_shape, batch_size, trace.wires)
 
 
 def _keys(index: int, job: Workload, batch_size: int) -> list[Key]:

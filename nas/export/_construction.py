@@ -14,6 +14,7 @@ from torch import nn
 
 from hardware.measurement import MeasurementError
 from searchspaces.architecture import Architecture
+from searchspaces.wiring import Wired
 
 WIDTH = 120
 """Characters in a line."""
@@ -25,8 +26,8 @@ Namer = Callable[[type], str]
 """The name by which source refers to a class of ours."""
 
 
-def blocks(architecture: Architecture, name: Namer) -> list[str]:
-    """Source that constructs each block of a network, for a place eight characters in.
+def construction(architecture: Architecture, name: Namer) -> tuple[str, list[str]]:
+    """The class of a network, and source of the arguments that construct it, for a place eight characters in.
 
     Raises:
         MeasurementError: a module takes something that no source can say.
@@ -35,8 +36,9 @@ def blocks(architecture: Architecture, name: Namer) -> list[str]:
         classes = {type(module) for module in architecture.build(quantize=False).modules()}
         with _recording(classes) as calls:
             network = architecture.build(quantize=False)
-    expressions = (_module(block, calls, name) for block in network)
-    return [expression.text(indent=8, reserve=1) for expression in expressions]
+    blocks = [_module(block, calls, name) for block in network]
+    wires = [_expression(network.wires, calls, name)] if isinstance(network, Wired) else []
+    return _class_name(type(network), name), [part.text(indent=8, reserve=1) for part in (*wires, *blocks)]
 
 
 def literal(value: Any, indent: int = 0, reserve: int = 0) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nas.data._images import Splits
-from nas.export._construction import blocks, literal
+from nas.export._construction import construction, literal
 from nas.export._role import Deployable, Format
 from nas.export._source import Definitions, Import
 from nas.files import write_atomic
@@ -49,7 +49,7 @@ def standardize(pixels: Tensor) -> Tensor:
 
 def build() -> nn.Sequential:
     """The network, freshly initialized."""
-    return nn.Sequential(
+    return {network}(
 {blocks}
     )
 
@@ -84,7 +84,7 @@ def source(model: Deployable) -> str:
         MeasurementError: a module's source is not at hand, or needs more than torch.
     """
     definitions = Definitions(_OWN_NAMES | {name for *_, name in _OWN_IMPORTS})
-    chain = blocks(model.architecture, definitions.add)
+    network, chain = construction(model.architecture, definitions.add)
     shape = ", ".join(map(str, model.architecture.input_shape))
     return _TEMPLATE.format(
         id=model.architecture.id,
@@ -92,6 +92,7 @@ def source(model: Deployable) -> str:
         outputs=model.task.outputs,
         imports=_imports(definitions.imports | _OWN_IMPORTS),
         constants=_constants(model.architecture.input_shape, model.task.splits),
+        network=network,
         definitions="\n\n\n".join(text.strip() for text in definitions.texts) or "# All modules are torch's own.",
         blocks="\n".join(f"        {block}," for block in chain),
     )
