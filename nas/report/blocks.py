@@ -8,7 +8,17 @@ from searchspaces.blocks._role import Block
 from searchspaces.part import Part, Shape
 from searchspaces.quantization._role import QuantizationPolicy
 
-STRUCTURE = ("patch_embedding", "transition", "resize", "classifier", "convolution")
+STRUCTURE = (
+    "patch_embedding",
+    "transition",
+    "resize",
+    "classifier",
+    "pooled_classifier",
+    "convolution",
+    "preprocessing",
+    "sum",
+    "concatenation",
+)
 """Kinds that hold a network together and are drawn without a colour of their own."""
 _NEUTRAL: tuple[Any, ...] = (0, 1)
 _SHAPES = ("width", "classes", "resolution")

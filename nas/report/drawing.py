@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from nas.report.blocks import STRUCTURE, arithmetic, details, operator, shape_text
+from nas.report.cell_drawing import CellDrawing, graphs, repeats
+from nas.report.svg import text
 from nas.report.wording import escape, words
 from searchspaces.architecture import Architecture, Placement
+from searchspaces.graph import Graph
 from searchspaces.part import Shape
 
 WIDTH = 360
@@ -79,19 +82,22 @@ def draw(architecture: Architecture, palette: Palette, name: str) -> str:
     """The chain of an architecture from top to bottom.
 
     A box stands for a block: as wide as it has channels and as tall as its feature map is large (both on a logarithmic
-    scale). Stages are framed; the shape of a sample stands beside the arrows along which it changes.
+    scale). Stages are framed; the shape of a sample stands beside the arrows along which it changes. A cell is drawn as
+    a graph, those that repeat it as one box.
     """
-    blocks = architecture.blocks()
-    chain = _Chain(palette, _Span.of([output(b)[0] for b in blocks]), _Span.of([area(output(b)) for b in blocks]))
+    blocks, cells = architecture.blocks(), graphs(architecture.layers)
+    chain = _Chain(
+        palette, cells, _Span.of([output(b)[0] for b in blocks]), _Span.of([area(output(b)) for b in blocks])
+    )
     chain.input(architecture.input_shape)
     for stage, members in groupby(blocks, key=stage_of):
         chain.stage(stage, list(members))
     chain.finish()
-    title, text = f"Architecture {name}", f"{len(blocks)} blocks: {', '.join(summary(blocks))}"
+    title, inside = f"Architecture {name}", f"{len(blocks)} blocks: {', '.join(summary(blocks))}"
     body = "".join(chain.parts)
     return (
         f'<svg class="drawing" xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {chain.y:.0f}" '
-        f'aria-label="{escape(f"{title}. {text}")}"><title>{escape(title)}</title><desc>{escape(text)}</desc>'
+        f'aria-label="{escape(f"{title}. {inside}")}"><title>{escape(title)}</title><desc>{escape(inside)}</desc>'
         f"{body}</svg>"
     )
 
@@ -111,8 +117,9 @@ def summary(blocks: Sequence[Placement]) -> list[str]:
 class _Chain:
     """Draws downwards; `y` is where the next element goes."""
 
-    def __init__(self, palette: Palette, channels: _Span, areas: _Span) -> None:
-        self.palette, self.channels, self.areas = palette, channels, areas
+    def __init__(self, palette: Palette, cells: Mapping[str, Graph], channels: _Span, areas: _Span) -> None:
+        self.palette, self.cells, self.channels, self.areas = palette, cells, channels, areas
+        self.repeated = repeats(cells)
         self.parts: list[str] = []
         self.y = 0.0
         self.shape: Shape = ()
@@ -121,7 +128,7 @@ class _Chain:
 
     def input(self, shape: Shape) -> None:
         """The input's shape on top."""
-        self.parts.append(_text(_CENTRE, 14, f"input {shape_text(shape)}", "shape middle"))
+        self.parts.append(text(_CENTRE, 14, f"input {shape_text(shape)}", "shape middle"))
         self.y, self.shape = 20.0, ()
 
     def stage(self, name: str, members: Sequence[Placement]) -> None:
@@ -130,16 +137,37 @@ class _Chain:
         if name:
             top = self.y + (24 if self.shape else 12)
             self.arrow(top + 26 - self.y)
-        for index, block in enumerate(members):
+        for index, (path, blocks) in enumerate(groupby(members, key=self._place)):
             if index or not name:
                 self.arrow()
-            self.block(block)
+            if path in self.cells:
+                self.cell(path, list(blocks))
+            else:
+                self.block(next(blocks))
         if name:
             self.y += 10
             frame = (
                 f'<rect class="frame" x="6" y="{top:.0f}" width="{WIDTH - 12}" height="{self.y - top:.0f}" rx="10"/>'
             )
-            self.parts[where:where] = [frame, _text(18, top + 16, name, "stage")]
+            self.parts[where:where] = [frame, text(18, top + 16, name, "stage")]
+
+    def _place(self, block: Placement) -> str:
+        """The path of the cell that a block stands in, else its own."""
+        cell = block.path.rpartition(".")[0]
+        return cell if cell in self.cells else block.path
+
+    def cell(self, path: str, blocks: Sequence[Placement]) -> None:
+        """A cell as a graph, or a line if it repeats the one before."""
+        after = output(blocks[-1])
+        if path in self.repeated:
+            self.parts.append(text(_CENTRE, self.y + 14, "the same cell once more", "detail middle"))
+            self.y += 20
+        else:
+            by_path = {block.path: block for block in blocks}
+            drawing = CellDrawing(self.cells[path], path, by_path, self.palette.css, self.y)
+            self.parts += drawing.parts
+            self.y = drawing.y
+        self.shape, self.last = after if after != self.last else (), after
 
     def arrow(self, length: float = 16) -> None:
         """An arrow down, with the shape beside it where that has changed since it was last said."""
@@ -148,7 +176,7 @@ class _Chain:
         end = self.y + length
         self.parts.append(f'<path class="arrow" d="M{_CENTRE} {self.y + 1:.0f}V{end - 2:.0f}m-3.5 -4l3.5 4l3.5 -4"/>')
         if self.shape:
-            self.parts.append(_text(_CENTRE + 10, beside, shape_text(self.shape), "shape"))
+            self.parts.append(text(_CENTRE + 10, beside, shape_text(self.shape), "shape"))
         self.y, self.shape = end, ()
 
     def block(self, block: Placement) -> None:
@@ -159,13 +187,13 @@ class _Chain:
         lines = wrapped(details(block.part), width - 34)
         height = 26 + 14 * len(lines) + TALLER * self.areas.share(area(after))
         left, first = _CENTRE - width / 2, self.y + (height - 14 * len(lines)) / 2 + 4
-        settings = [_text(left + 18, first + 14 * (n + 1), line, "detail") for n, line in enumerate(lines)]
+        settings = [text(left + 18, first + 14 * (n + 1), line, "detail") for n, line in enumerate(lines)]
         hint = f"{words(block.part.kind())}, {shape_text(block.shape)} to {shape_text(after)}"
         box = (
             f'<rect class="box" x="{left:.1f}" y="{self.y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="6"/>'
             f'<rect class="edge" x="{left:.1f}" y="{self.y + 6:.1f}" width="4" height="{height - 12:.1f}" rx="2"/>'
         )
-        name = _text(left + 18, first, words(kind), "kind")
+        name = text(left + 18, first, words(kind), "kind")
         mark = _badge(left + width - 8, first, badge) if badge else ""
         self.parts.append(
             f'<g class="{self.palette.css(kind)}"><title>{escape(hint)}</title>{box}{name}{"".join(settings)}{mark}</g>'
@@ -177,7 +205,7 @@ class _Chain:
         """The arrow out, and the output's shape."""
         shape, self.shape = self.last, ()
         self.arrow()
-        self.parts.append(_text(_CENTRE, self.y + 12, f"output {shape_text(shape)}", "shape middle"))
+        self.parts.append(text(_CENTRE, self.y + 12, f"output {shape_text(shape)}", "shape middle"))
         self.y += 18
 
 
@@ -188,16 +216,12 @@ def wrapped(settings: Sequence[str], width: float) -> list[str]:
     return [line.replace("\u00a0", " ") for line in lines]
 
 
-def _text(x: float, y: float, text: str, style: str) -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
-
-
-def _badge(right: float, baseline: float, text: str) -> str:
+def _badge(right: float, baseline: float, label: str) -> str:
     """A pill with the arithmetic, its right end at `right`."""
-    width = 12 + 6.4 * len(text)
+    width = 12 + 6.4 * len(label)
     return (
         f'<rect class="pill" x="{right - width:.1f}" y="{baseline - 12:.1f}" width="{width:.1f}" height="16" rx="8"/>'
-        f"{_text(right - width / 2, baseline, text, 'badge middle')}"
+        f"{text(right - width / 2, baseline, label, 'badge middle')}"
     )
 
 
@@ -206,10 +230,10 @@ def strip(architecture: Architecture, palette: Palette) -> str:
     blocks = architecture.blocks()
     channels = _Span.of([output(block)[0] for block in blocks])
     bars = "".join(_bar(index, block, channels, palette) for index, block in enumerate(blocks))
-    text = escape(", ".join(summary(blocks)))
+    inside = escape(", ".join(summary(blocks)))
     return (
-        f'<svg class="strip" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{text}" '
-        f'width="{7 * len(blocks)}" height="30" viewBox="0 0 {7 * len(blocks)} 30"><title>{text}</title>{bars}</svg>'
+        f'<svg class="strip" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{inside}" '
+        f'width="{7 * len(blocks)}" height="30" viewBox="0 0 {7 * len(blocks)} 30"><title>{inside}</title>{bars}</svg>'
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -7,21 +8,26 @@ import numpy as np
 import pytest
 
 from nas.report.blocks import arithmetic, details
+from nas.report.cell_drawing import graphs, repeats
 from nas.report.drawing import WIDTH, Palette, draw, strip, wrapped
 from searchspaces.architecture import Architecture
 from searchspaces.blocks._role import Block
+from searchspaces.blocks.sum import Sum
 from searchspaces.parse import parse
 from tests.searchspaces.spaces import FAMILIES, space
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def architectures() -> list[Architecture]:
-    """Four of each family."""
+CELLS = {"cell", "nas_bench_201"}
+
+
+def architectures(families: Iterable[str] = tuple(FAMILIES.keys() - CELLS)) -> list[Architecture]:
+    """Four of each of these families, which are chains of blocks if none are named."""
     rng = np.random.default_rng(0)
     found = []
-    for description in FAMILIES.values():
-        opened = space(description)
+    for family in sorted(families):
+        opened = space(FAMILIES[family])
         found += [opened.decode(row) for row in opened.sample(rng, 4)]
     return found
 
@@ -55,12 +61,39 @@ def test_boxes_are_as_wide_as_channels_are_many(architecture: Architecture) -> N
     assert len(set(widths)) == len(set(channels))
 
 
-@pytest.mark.parametrize("architecture", architectures(), ids=lambda a: a.id)
+@pytest.mark.parametrize("architecture", architectures(FAMILIES), ids=lambda a: a.id)
 def test_a_strip_has_a_bar_for_each_block_and_a_dot_for_each_integer_one(architecture: Architecture) -> None:
     root = ElementTree.fromstring(strip(architecture, Palette.of([architecture])))
     integers = [place for place in architecture.blocks() if place.part.quantization.integer]
     assert len(list(root.iter(f"{SVG}rect"))) == len(architecture.blocks())
     assert len(list(root.iter(f"{SVG}circle"))) == len(integers)
+
+
+@pytest.mark.parametrize("architecture", architectures(CELLS), ids=lambda a: a.id)
+def test_a_cell_is_a_graph_of_nodes_and_arcs_with_a_box_for_each_operation(architecture: Architecture) -> None:
+    root = ElementTree.fromstring(draw(architecture, Palette.of([architecture]), "name"))
+    cells = graphs(architecture.layers)
+    drawn = {path: cell for path, cell in cells.items() if path not in repeats(cells)}
+    assert drawn or not cells
+    circles = [circle for circle in root.iter(f"{SVG}circle") if circle.get("class") == "node"]
+    arcs = [path for path in root.iter(f"{SVG}path") if "wire" in path.get("class", "")]
+    boxes = [rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "box"]
+    edges = [edge for cell in drawn.values() for edges in cell.nodes for edge in edges]
+    assert len(circles) == sum(len(cell.inputs) + len(cell.nodes) + bool(cell.outputs) for cell in drawn.values())
+    assert len(arcs) == len(edges) + sum(len(cell.outputs) for cell in drawn.values())
+    inside = [place.path.rpartition(".")[0] in cells for place in architecture.blocks()]
+    operations = sum(
+        place.path.rpartition(".")[0] in drawn and not isinstance(place.part, Sum) for place in architecture.blocks()
+    )
+    assert len(boxes) == inside.count(False) + operations
+    tops = [float(box.get("y", "nan")) for box in boxes]
+    assert tops == sorted(tops) and len(set(tops)) == len(tops)
+    height = float(root.get("viewBox", "").split()[3])
+    assert all(0 < float(circle.get("cy", "nan")) < height for circle in circles)
+    assert all(
+        6 <= float(box.get("x", "nan")) <= float(box.get("x", "nan")) + float(box.get("width", "nan")) <= WIDTH - 6
+        for box in boxes
+    )
 
 
 def test_the_shapes_that_change_are_written() -> None:
