@@ -12,6 +12,7 @@ from searchspaces.blocks._role import Block
 from searchspaces.blocks.concatenation import Concatenation
 from searchspaces.blocks.sum import Sum
 from searchspaces.graph import HISTORY, Graph, edge_names
+from searchspaces.lateral import Lateral
 from searchspaces.parse import parse
 from searchspaces.part import Shape, describe
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from searchspaces.wiring import Wires
 
 Layers = tuple[Any, ...]
-"""A nested tuple of blocks and graphs: the chain of a network, its stages as inner tuples."""
+"""A nested tuple of blocks, graphs and laterals: the chain of a network, its stages as inner tuples."""
 
 
 class Placement(NamedTuple):
@@ -107,6 +108,9 @@ class Trace:
             return latest
         if isinstance(item, Graph):
             return (latest[-1], self.graph(item, path, latest))
+        if isinstance(item, Lateral):
+            beside = self.place(f"{path}.lateral", item.block, latest[-1])
+            return (self.place(f"{path}.sum", Sum(inputs=2), self.layer(item.layers, path, latest)[-1], beside),)
         return (self.place(path, item, latest[-1]),)
 
     def graph(self, graph: Graph, path: str, latest: tuple[int, ...]) -> int:
@@ -157,5 +161,8 @@ def entering(number: int, inputs: int, latest: int) -> int:
 def _parse_layers(data: Any, path: tuple[str | int, ...]) -> Any:
     if isinstance(data, list):
         return tuple(_parse_layers(item, (*path, index)) for index, item in enumerate(data))
+    if isinstance(data, dict) and data.get("kind") == Lateral.kind():
+        block = parse(Block, data["block"], at=(*path, "block"))
+        return Lateral(block=block, layers=_parse_layers(data["layers"], (*path, "layers")))
     graph = isinstance(data, dict) and data.get("kind") == Graph.kind()
     return parse(Graph if graph else Block, data, at=path)

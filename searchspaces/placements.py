@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces.architecture import Placement
-from searchspaces.slots import Slot, Unit, Walk
+from searchspaces.lateral_walk import LateralWalk
+from searchspaces.slots import Slot, Unit
 from searchspaces.space import Genes, SearchSpace
 
 __all__ = ["Placements", "Slot", "Unit", "Units"]
@@ -34,7 +35,7 @@ class Placements:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        walk = Walk(space)
+        walk = LateralWalk(space)
         self.space, self.units, self.states, self.slots = space, walk.units, walk.states, walk.slots
         self.placed = [(slot.path, int(unit)) for slot in self.slots for unit in np.unique(slot.unit[slot.unit >= 0])]
 

@@ -22,6 +22,7 @@ from searchspaces.registry import kinds, resolve
 REQUIRED: dict[str, Any] = {
     "width": 6,
     "classes": 3,
+    "maps": 3,
     "resolution": 5,
     "mixer": Mlp(ratio=1.0),
 }
