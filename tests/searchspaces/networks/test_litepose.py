@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas.export.onnx import Onnx
+from nas.export.onnx_int8 import OnnxInt8
+from nas.export.python_source import source
+from nas.export.safetensors import Safetensors
 from searchspaces.architecture import Architecture
 from searchspaces.blocks.inverted_bottleneck import InvertedBottleneck
 from searchspaces.cost import architecture_cost
 from searchspaces.networks._role import Signature
 from searchspaces.placements import Placements
 from searchspaces.space import SearchSpace
+from tests.nas.export.networks import deployable
 from tests.searchspaces.spaces import choice, space
 
+EXAMPLE = Path(__file__).parent / "examples" / "litepose.yaml"
 STEM = {"kind": "convolution", "width": 5, "stride": 2, "activation": "relu6"}
 
 
@@ -128,3 +137,29 @@ def test_the_work_of_a_published_network_is_the_sum_over_its_layers() -> None:
     expected += 64**2 * (24 + 16) * (25 + 28)
     assert macs(7) == expected
     assert macs(3) < macs(7) < 1.5 * macs(3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["classifier", "heatmaps"])
+def test_exported_files_and_source_compute_the_same_and_int8_nearly(head: str, tmp_path: Path) -> None:
+    network = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")) | {"head": head}
+    for stage in network["stages"]:
+        stage["block"]["quantization"] = {"kind": "integer"}
+    found = space(network, Signature((1, 8, 8), 10))
+    model = deployable(found.decode(found.sample(np.random.default_rng(3), 1)[0]))
+    inputs = model.calibration[:50]
+    with torch.inference_mode():
+        expected = model.network(torch.from_numpy(inputs)).numpy()
+
+    def run(path: Path) -> np.ndarray:
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": inputs})[0]
+
+    np.testing.assert_allclose(run(Onnx().write(model, tmp_path)[0]), expected, rtol=0, atol=1e-5 * expected.std())
+    off = run(OnnxInt8().write(model, tmp_path)[0]) - expected
+    assert 0 < np.square(off).mean() ** 0.5 < 0.1 * expected.std()
+    Safetensors().write(model, tmp_path)
+    scope: dict[str, Any] = {"__file__": str(tmp_path / "model.py"), "__name__": "model"}
+    exec(compile(source(model), "model.py", "exec"), scope)
+    with torch.inference_mode():
+        written = scope["load"]()(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(written, expected, rtol=0, atol=1e-5 * expected.std())
