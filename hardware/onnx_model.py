@@ -7,7 +7,6 @@ parts are the graphs that the exporter makes of whole networks, so what is profi
 
 from __future__ import annotations
 
-import ast
 import itertools
 import logging
 import os
@@ -24,6 +23,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 from torch import nn
 
 from hardware.measurement import MeasurementError
+from hardware.onnx_nodes import set_block, with_distinct_names, without_traces
 from searchspaces.blocks._join import Join
 from searchspaces.part import Shape
 
@@ -31,8 +31,6 @@ Exported = ModelProto | MeasurementError
 """A model, or why there is none."""
 
 _INPUT, _OUTPUT = "input", "output"
-_SCOPES = "pkg.torch.onnx.name_scopes"
-WEIGHTED = ("Conv", "MatMul", "Gemm")
 """Operators that take a weight as their second input."""
 
 
@@ -51,7 +49,7 @@ def export_onnx(module: nn.Module, shape: Shape, path: Path, *, batch_size: int 
     example = torch.zeros(batch_size or 2, *shape)
     dynamic = None if batch_size else ({0: torch.export.Dim("batch")},)
     model = _export(module, (example,), dynamic, names=[_INPUT, _OUTPUT])
-    save(_without_traces(_with_distinct_names(model)), path)
+    save(without_traces(with_distinct_names(model)), path)
 
 
 def export_blocks(modules: Sequence[tuple[nn.Module, Shape]], batch_size: int = 1) -> list[Exported]:
@@ -227,7 +225,7 @@ def _append(graph: GraphProto, part: GraphProto, prefix: str, sources: Sequence[
         rename.update({name: prefix + name for name in node.output if name})
         copied.input[:] = [rename[name] for name in node.input]
         copied.output[:] = [rename[name] for name in node.output]
-        _set_scopes(copied, ["", prefix.rstrip("/")])
+        set_block(copied, prefix.rstrip("/"))
     return rename[part.output[0].name]
 
 
@@ -236,55 +234,6 @@ def _model(like: ModelProto, graph: GraphProto) -> ModelProto:
     return onnx.helper.make_model(
         graph, opset_imports=like.opset_import, ir_version=like.ir_version, functions=like.functions
     )
-
-
-def _with_distinct_names(model: ModelProto) -> ModelProto:
-    """The model with a name of its own for each node."""
-    seen = set[str]()
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name if node.name and node.name not in seen else f"{node.op_type}_{number}"
-        seen.add(node.name)
-    return model
-
-
-def _without_traces(model: ModelProto) -> ModelProto:
-    """The model without the exporter's notes on where in which source file each node was made; scopes stay."""
-    for node in model.graph.node:
-        kept = [note for note in node.metadata_props if note.key == _SCOPES]
-        del node.metadata_props[:]
-        node.metadata_props.extend(kept)
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del value.metadata_props[:]
-    return model
-
-
-def _set_scopes(node: NodeProto, scopes: list[str]) -> None:
-    """Replaces the module path that the exporter noted on a node."""
-    del node.metadata_props[:]
-    node.metadata_props.add(key=_SCOPES, value=str(scopes))
-
-
-def _scopes(node: NodeProto) -> list[str]:
-    """Paths of the modules around a node, outermost first; empty if unknown."""
-    found = [entry.value for entry in node.metadata_props if entry.key == _SCOPES]
-    return list(ast.literal_eval(found[0])) if found else []
-
-
-def weighted_nodes(model: ModelProto, blocks: Iterable[int]) -> list[str]:
-    """Names of the convolutions and linear layers of these blocks: nodes whose second input is a weight.
-
-    Args:
-        model: of an exported `nn.Sequential`, or a `chain`.
-        blocks: indices in the sequence.
-    """
-    chosen = {str(index) for index in blocks}
-    weights = {weight.name for weight in model.graph.initializer}
-    return [
-        node.name
-        for node in model.graph.node
-        if chosen.intersection(_scopes(node)[1:2])
-        if node.op_type in WEIGHTED and node.input[1] in weights
-    ]
 
 
 def save(model: ModelProto, path: Path) -> None:

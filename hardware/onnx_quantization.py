@@ -12,7 +12,8 @@ import onnx
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from hardware.onnx_model import WEIGHTED, quiet, save
+from hardware.onnx_model import quiet, save
+from hardware.onnx_nodes import WEIGHTED
 
 Samples = npt.NDArray[np.float32]
 """Inputs of a network: [samples, *shape]."""

@@ -12,7 +12,8 @@ from torch import nn
 from hardware.backends._local import float_module
 from hardware.backends._role import Workload
 from hardware.measurement import MeasurementError
-from hardware.onnx_model import chain, export_blocks, weighted_nodes
+from hardware.onnx_model import chain, export_blocks
+from hardware.onnx_nodes import weighted_nodes
 from hardware.onnx_quantization import Samples, quantize
 from hardware.onnx_session import normal
 from searchspaces.part import Shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hardware.backends._role import Backend
     from nas.tasks._loaded import LoadedTask
     from searchspaces.architecture import Architecture
+    from searchspaces.quantization._role import QuantizationPolicy
 
 
 class ExportError(RuntimeError):
@@ -67,17 +69,10 @@ class Deployable:
         Raises:
             RuntimeError: weights are missing, or have another shape.
         """
-        from searchspaces.fused import fused
-
-        prepared, network = _built(self.architecture, quantize=True), _built(self.architecture, quantize=False)
-        prepared.load_state_dict(self.state)
-        state = dict(self.network.state_dict())
-        for name, layer in prepared.named_modules():
-            quantizer: Any = getattr(layer, "observer", None)
-            if hasattr(quantizer, "quantize_weight"):
-                state[f"{name}.weight"] = quantizer.quantize_weight(layer.weight).detach()
-        network.load_state_dict(state)
-        return cast("nn.Sequential", fused(network))
+        network = copy.deepcopy(self.inference)
+        for place, module in zip(self.architecture.blocks(), network, strict=True):
+            _snap(module, place.part.quantization)
+        return network
 
     @cached_property
     def integer_blocks(self) -> list[int]:
@@ -130,3 +125,13 @@ def _built(architecture: Architecture, quantize: bool) -> nn.Sequential:
 
     with torch.random.fork_rng(devices=[]):
         return architecture.build(quantize=quantize)
+
+
+def _snap(module: nn.Module, policy: QuantizationPolicy) -> None:
+    """Puts the weights that a policy reaches on their grid."""
+    quantized: dict[str, Any] = dict(policy.prepare(copy.deepcopy(module)).named_modules())
+    for name, layer in module.named_modules():
+        quantizer: Any = getattr(quantized[name], "observer", None)
+        if hasattr(quantizer, "quantize_weight"):
+            weight = cast("nn.Parameter", layer.weight)
+            weight.data = quantizer.quantize_weight(weight).detach()

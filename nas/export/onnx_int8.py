@@ -9,7 +9,7 @@ from typing import ClassVar
 import onnx
 
 from hardware.measurement import MeasurementError
-from hardware.onnx_model import weighted_nodes
+from hardware.onnx_nodes import weighted_nodes
 from hardware.onnx_quantization import quantize_onnx
 from nas.export import _onnx_file
 from nas.export._role import Deployable, Format

@@ -15,7 +15,8 @@ from onnx import ModelProto
 from torch import nn
 
 from hardware.measurement import MeasurementError
-from hardware.onnx_model import _with_shared_weights, chain, export_blocks, export_onnx, weighted_nodes
+from hardware.onnx_model import _with_shared_weights, chain, export_blocks, export_onnx
+from hardware.onnx_nodes import weighted_nodes
 from hardware.onnx_quantization import Samples, quantize, quantize_onnx
 from searchspaces.architecture import Architecture
 from tests.hardware.networks import CONVOLUTIONAL, FLOAT, INPUT, MIXED, SAME_SIZE, Untranslatable

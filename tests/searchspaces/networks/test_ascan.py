@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from nas.config import ConfigurationError
 from nas.failures import exit_code
-from searchspaces.architecture import Architecture, flatten
+from searchspaces.architecture import Architecture
 from searchspaces.blocks.channel_mixing import ChannelMixing
 from searchspaces.blocks.inverted_bottleneck import InvertedBottleneck
 from searchspaces.blocks.token_mixing import TokenMixing
@@ -27,8 +28,9 @@ def ascan(*stages: dict[str, Any]) -> SearchSpace:
 def pattern(architecture: Architecture) -> str:
     """`CCT|CTT` for the blocks of each stage."""
     letters = {InvertedBottleneck: "C", TokenMixing: "T", ChannelMixing: ""}
-    _, *stages, _ = architecture.layers
-    return "|".join("".join(letters[type(block)] for _, block in flatten(stage)) for stage in stages)
+    _, *blocks, _ = architecture.blocks()
+    stages = itertools.groupby(blocks, key=lambda place: place.path.partition(".")[0])
+    return "|".join("".join(letters[type(place.part)] for place in stage) for _, stage in stages)
 
 
 def everything(found: SearchSpace) -> Counter[str]:

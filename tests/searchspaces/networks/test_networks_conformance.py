@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from nas.export.onnx import Onnx
 from nas.export.onnx_int8 import OnnxInt8
 from nas.export.python_source import PythonSource, source
 from nas.export.safetensors import Safetensors
-from searchspaces.architecture import Architecture
+from searchspaces.architecture import Architecture, Placement
 from searchspaces.choice import describe_open
 from searchspaces.cost import architecture_cost
 from searchspaces.extremes import extremes
@@ -41,6 +41,7 @@ from searchspaces.registry import kinds
 from searchspaces.skeleton import skeleton, take
 from searchspaces.space import SearchSpace
 from searchspaces.supernet import Supernet
+from searchspaces.wiring import execute
 from tests.nas.export.networks import task
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -104,6 +105,10 @@ def trained_model(architecture: Architecture) -> Deployable:
     return Deployable(architecture, network.state_dict(), task(), OnnxRuntime())
 
 
+def has_shape(placement: Placement, module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    assert {tuple(x.shape[1:]) for x in inputs} == {placement.shape}, placement.path
+
+
 def test_each_network_has_a_small_example() -> None:
     assert {name for name in NAMES if "." not in name} == set(kinds(Network))
     assert all(description(name)["kind"] == name.partition(".")[0] for name in NAMES)
@@ -123,10 +128,13 @@ def test_an_example_leaves_choices_open_and_its_architectures_read_back(name: st
 @pytest.mark.parametrize("name", NAMES)
 def test_each_block_keeps_its_promised_shape_and_gradients_reach_everything(name: str) -> None:
     for architecture in architectures(name):
-        network, x = architecture.build(), images(dtype=torch.float32)
-        for module, placement in zip(network, architecture.blocks(), strict=True):
-            assert tuple(x.shape[1:]) == placement.shape, placement.path
-            x = module(x)
+        network, trace = architecture.build(), architecture.traced()
+
+        for block, placement in zip(network, trace.placements, strict=True):
+            block.register_forward_pre_hook(partial(has_shape, placement))
+        x = execute(
+            trace.wires, lambda index, *inputs, blocks=network: blocks[index](*inputs), images(dtype=torch.float32)
+        )
         assert x.shape[0] == 3 and x.isfinite().all()
         (x * torch.randn_like(x)).sum().backward()
         for name, parameter in network.named_parameters():
