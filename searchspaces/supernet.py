@@ -16,7 +16,7 @@ from searchspaces.architecture import Architecture, Placement
 from searchspaces.placements import Placements, Unit
 from searchspaces.skeleton import Role, Skeleton, averaging, roles, skeleton, take
 from searchspaces.space import SearchSpace
-from searchspaces.wiring import execute
+from searchspaces.wiring import execute, steps
 
 
 class Supernet(nn.Module):
@@ -73,7 +73,7 @@ class Subnet(nn.Module):
         self._supernet = (supernet,)
         self._blocks: list[tuple[Placement, Skeleton]] = []
         trace = architecture.traced()
-        self._wires = trace.wires
+        self._steps = steps(trace.wires)
         for index, placement in enumerate(trace.placements):
             block = skeleton(placement.part, placement.shape)
             self._blocks.append((placement, block))
@@ -100,7 +100,7 @@ class Subnet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b *input_shape] -> the last block's output."""
-        return execute(self._wires, self._run, x)
+        return execute(self._steps, self._run, x)
 
     def _run(self, index: int, *inputs: Tensor) -> Tensor:
         """The output of block number `index`."""

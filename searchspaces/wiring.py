@@ -16,30 +16,30 @@ def is_chain(wires: Wires) -> bool:
     return all(sources == (index,) for index, sources in enumerate(wires))
 
 
-def readers(wires: Wires) -> list[int]:
-    """For each value the last block that reads it; -1 for those that none reads."""
-    last = [-1] * (len(wires) + 1)
-    for index, sources in enumerate(wires):
-        for source in sources:
-            last[source] = index
-    return last
+def steps(wires: Wires) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """For each block the values that it reads, and those of them that no later block reads."""
+    last = {source: index for index, sources in enumerate(wires) for source in sources}
+    return [
+        (sources, tuple(source for source in dict.fromkeys(sources) if last[source] == index))
+        for index, sources in enumerate(wires)
+    ]
 
 
-def execute(wires: Wires, call: Callable[..., Tensor], x: Tensor) -> Tensor:
+def execute(steps: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], call: Callable[..., Tensor], x: Tensor) -> Tensor:
     """The network's output [b ...] for its input [b ...].
 
     Args:
-        wires: of the network.
+        steps: of the network's wires.
         call: takes a block's number and the values that it reads, and returns its output.
         x: the input.
     """
-    last, values = readers(wires), {0: x}
-    for index, sources in enumerate(wires):
+    values = {0: x}
+    for index, (sources, spent) in enumerate(steps):
         inputs = [values[source] for source in sources]
-        for source in {source for source in sources if last[source] == index}:
+        for source in spent:
             del values[source]
-        values[index + 1] = call(index, *inputs)
-    return values[len(wires)]
+        x = values[index + 1] = call(index, *inputs)
+    return x
 
 
 class Wired(nn.Sequential):
@@ -57,7 +57,7 @@ class Wired(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """[b *shape] -> the last block's output."""
         blocks = list(self)
-        return execute(self.wires, lambda index, *inputs: blocks[index](*inputs), x)
+        return execute(steps(self.wires), lambda index, *inputs: blocks[index](*inputs), x)
 
 
 def network(wires: Wires, blocks: Sequence[nn.Module]) -> nn.Sequential:

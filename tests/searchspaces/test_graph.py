@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from searchspaces.mixers.pooling import Pooling
 from searchspaces.placements import Placements
 from searchspaces.space import SearchSpace
 from searchspaces.supernet import Supernet
-from searchspaces.wiring import Wired, execute, readers
+from searchspaces.wiring import Wired, execute, steps
 
 CONVOLUTION = Convolution(width=4, kernel=1)
 POOL = TokenMixing(mixer=Pooling())
@@ -220,11 +221,17 @@ def test_decisions_of_cells_in_several_elastic_stages_need_a_stage_that_is_alway
 
 
 def test_values_are_let_go_behind_their_last_reader() -> None:
-    wires = ((0,), (1,), (1, 2), (3, 0))
-    assert readers(wires) == [3, 2, 2, 3, -1]
-    alive: list[Any] = []
-    x = torch.ones(1)
-    found = execute(wires, lambda index, *inputs: alive.append(index) or sum(inputs), x)
-    assert found.item() == 3 and alive == [0, 1, 2, 3]
+    wires = ((0,), (1,), (1, 2), (3, 0, 3))
+    assert [spent for _, spent in steps(wires)] == [(), (), (1, 2), (3, 0)]
+    values: list[weakref.ref[Tensor]] = []
+    alive: list[list[bool]] = []
+
+    def call(index: int, *inputs: Tensor) -> Tensor:
+        alive.append([value() is not None for value in values])
+        values.append(weakref.ref(found := torch.stack(inputs).sum(0)))
+        return found
+
+    assert execute(steps(wires), call, torch.ones(1)).item() == 5
+    assert alive == [[], [True], [True, True], [False, False, True]]
     twice = Wired(((0,), (1, 1)), torch.nn.Identity(), Sum(inputs=2).build((1,)))
     assert twice(torch.ones(2, 1, 1)).eq(2).all()
