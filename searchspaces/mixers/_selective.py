@@ -50,7 +50,7 @@ class SelectiveStateSpace(nn.Module):
 
     def answer(self, states: Float[Tensor, "b t n s"], x: Float[Tensor, "b t n"]) -> Float[Tensor, "b t n"]:
         """The output of given states."""
-        return (states @ self.read(x).unsqueeze(3)).squeeze(3) + self.skip * x
+        return (states * self.read(x).unsqueeze(2)).sum(3) + self.skip * x
 
 
 class SelectiveScans(nn.Module):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,11 +49,14 @@ class InvolutionKernels(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The weighted neighbourhoods."""
-        batch, channels = x.shape[:2]
+        channels, (height, width) = x.shape[1], x.shape[2:]
         hidden = F.relu(self.norm(self.reduce(x)))
-        kernels = self.span(hidden.flatten(2).transpose(1, 2))
-        padding = tuple(step * (size // 2) for step, size in zip(self.dilation, self.kernel, strict=True))
-        patches = F.unfold(F.pad(x, (0, 0, 0, 0, 0, self.missing)), self.kernel, self.dilation, padding)
-        grouped = patches.view(batch, kernels.shape[2], self.width, kernels.shape[3], -1).permute(0, 4, 1, 2, 3)
-        mixed = (grouped @ kernels[..., None]).flatten(2)
-        return mixed[:, :, :channels].transpose(1, 2).reshape(x.shape)
+        kernels = self.span(hidden.flatten(2).transpose(1, 2)).permute(0, 2, 3, 1).unflatten(3, (height, width))
+        down, right = (step * (size // 2) for step, size in zip(self.dilation, self.kernel, strict=True))
+        padded = F.pad(x, (right, right, down, down, 0, self.missing)).unflatten(1, (kernels.shape[1], self.width))
+        mixed = torch.zeros(())
+        for tap, (row, column) in enumerate(itertools.product(*map(range, self.kernel))):
+            above, left = row * self.dilation[0], column * self.dilation[1]
+            near = padded[..., above : above + height, left : left + width]
+            mixed = mixed + near * kernels[:, :, None, tap]
+        return mixed.flatten(1, 2)[:, :channels]
