@@ -92,7 +92,7 @@ def test_every_piece_of_yaml_is_valid(number: int, workshop: Path) -> None:
 def test_own_parts_and_own_images_make_a_whole_search(workshop: Path) -> None:
     whole: dict[str, object] = {"profile": {"networks": 8}}
     pieces = [placed(text) for text in blocks("yaml")]
-    for key, piece in (("task", 1), ("space", 3), ("hardware", 4)):
+    for key, piece in (("task", 1), ("space", 4), ("hardware", 5)):
         whole[key] = pieces[piece][key]
     config = workshop / "own.yaml"
     config.write_text(yaml.safe_dump({**yaml.safe_load(FRAME), **whole}), encoding="utf-8")
