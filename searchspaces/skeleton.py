@@ -22,6 +22,14 @@ class Progressive(Protocol):
         """Be as when this fraction of the training is done, from 0 to 1."""
 
 
+@runtime_checkable
+class Auxiliary(Protocol):
+    """A module with losses of its own, to be added to that of the task while it is trained."""
+
+    def auxiliary_losses(self, x: Tensor) -> Iterator[Tensor]:
+        """Losses, [] each and weighted, of an input that the module takes; none where their weights are zero."""
+
+
 class Role(NamedTuple):
     """What a parameter is in its module: the key under which it is shared, and how a slice of it is taken."""
 
@@ -43,6 +51,8 @@ class Skeleton(NamedTuple):
     """By parameter or buffer name: the dictionary of the owning module, and the name there."""
     progressive: tuple[Progressive, ...]
     """The parts of the module that change while it is trained."""
+    auxiliary: tuple[nn.Module, ...]
+    """The parts of the module that have losses of their own."""
 
     def place(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts parameters and buffers into the module; they stay until others take their place."""
@@ -50,8 +60,14 @@ class Skeleton(NamedTuple):
             owner, own_name = self.slots[name]
             owner[own_name] = tensor
 
-    def run(self, tensors: Mapping[str, Tensor], inputs: Sequence[Tensor], training: bool) -> Tensor:
-        """The module's output with the given parameters and buffers.
+    def run(
+        self,
+        tensors: Mapping[str, Tensor],
+        inputs: Sequence[Tensor],
+        training: bool,
+        losses: list[Tensor] | None = None,
+    ) -> Tensor:
+        """The module's output with the given parameters and buffers; its own losses are added to the list.
 
         The same as `torch.func.functional_call`, whose bookkeeping would cost small networks a fifth of their time:
         the tensors stay in the module until the next call.
@@ -59,7 +75,25 @@ class Skeleton(NamedTuple):
         self.place(tensors)
         if self.module.training != training:
             self.module.train(training)
-        return self.module(*inputs)
+        if losses is None or not self.auxiliary:
+            return self.module(*inputs)
+        with _noting(self.auxiliary, losses):
+            return self.module(*inputs)
+
+
+@contextmanager
+def _noting(parts: Iterable[nn.Module], losses: list[Tensor]) -> Iterator[None]:
+    """In this context each input of these modules adds their own losses to the list."""
+
+    def note(part: Any, inputs: tuple[Tensor, ...]) -> None:
+        losses.extend(part.auxiliary_losses(*inputs))
+
+    hooks = [part.register_forward_pre_hook(note) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
@@ -80,7 +114,8 @@ def skeleton(part: Block, shape: Shape) -> Skeleton:
     with parameters_on_meta():
         module = part.quantization.prepare(part.build(shape))
     progressive = tuple(part for part in module.modules() if isinstance(part, Progressive))
-    return Skeleton(module, roles(module), dict(module.named_buffers()), _slots(module), progressive)
+    auxiliary = tuple(part for part in module.modules() if isinstance(part, Auxiliary))
+    return Skeleton(module, roles(module), dict(module.named_buffers()), _slots(module), progressive, auxiliary)
 
 
 def _slots(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:

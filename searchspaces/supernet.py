@@ -6,8 +6,9 @@ gradients of a sub-network reach exactly the weights inside its slices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class Supernet(nn.Module):
         super().__init__()
         self.progress = 1.0
         """How much of a training is done, for blocks that change on the way; sub-networks are made as of now."""
+        self.losses: list[Tensor] | None = None
+        """Where sub-networks put the losses of their own modules; see `collecting`."""
         for path, units in placements.by_path.items():
             for key, tensor in _largest(units).items():
                 self.register_parameter(_name(path, key), nn.Parameter(tensor))
@@ -46,6 +49,21 @@ class Supernet(nn.Module):
         subnet = Subnet(self, architecture)
         subnet.progress(self.progress)
         return subnet
+
+    @contextmanager
+    def collecting(self) -> Iterator[list[Tensor]]:
+        """In this context the list is given the losses of modules that have their own (see `Auxiliary`).
+
+        Every pass of a sub-network in training mode adds to it, where gradients are recorded. Who back-propagates them
+        empties the list, so that nothing outlives its step.
+        """
+        losses: list[Tensor] = []
+        self.losses = losses
+        try:
+            yield losses
+        finally:
+            self.losses = None
+            losses.clear()
 
     def specialize(self, architecture: Architecture) -> Supernet:
         """A supernet of this one architecture, starting from its slices: for fine-tuning it alone."""
@@ -100,12 +118,13 @@ class Subnet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b *input_shape] -> the last block's output."""
-        return execute(self._steps, self._run, x)
+        losses = self._supernet[0].losses if self.training and torch.is_grad_enabled() else None
+        return execute(self._steps, partial(self._run, losses), x)
 
-    def _run(self, index: int, *inputs: Tensor) -> Tensor:
-        """The output of block number `index`."""
+    def _run(self, losses: list[Tensor] | None, index: int, *inputs: Tensor) -> Tensor:
+        """The output of block number `index`; the block's own losses are added to the list."""
         tensors = {**self.weights(index), **self.statistics(index)}
-        return self._blocks[index][1].run(tensors, inputs, self.training)
+        return self._blocks[index][1].run(tensors, inputs, self.training, losses)
 
     def recalibrate(self, batches: Iterable[Tensor]) -> None:
         """Sets normalization statistics and observed ranges to those of the batches, and turns to evaluation mode.

@@ -131,7 +131,7 @@ def _segment(module: str, statement: ast.stmt) -> str:
 
 
 def _erased(text: str, bindings: dict[str, ast.stmt]) -> str:
-    """The text with `Float[Tensor, "b c"]` as `Tensor`, and without the rules by which weights were shared."""
+    """The text with `Float[Tensor, "b c"]` as `Tensor`, and without what only a supernet and its training call."""
     tree, encoded = ast.parse(text), text.encode()
     starts = _line_starts(encoded)
     edits: list[Edit] = []
@@ -140,7 +140,7 @@ def _erased(text: str, bindings: dict[str, ast.stmt]) -> str:
             kept = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) else node.slice
             edits.append((*_span(node, starts), encoded[slice(*_span(kept, starts))]))
         if isinstance(node, ast.ClassDef):
-            edits += [_removal(node, item, starts) for item in node.body if _is_sharing_rule(item)]
+            edits += [_removal(node, item, starts) for item in node.body if _is_for_training(item)]
     return _edited(encoded, edits)
 
 
@@ -150,17 +150,23 @@ def _is_jaxtyping(node: ast.expr, bindings: dict[str, ast.stmt]) -> bool:
     return isinstance(statement, ast.ImportFrom) and statement.module == "jaxtyping"
 
 
-def _is_sharing_rule(item: ast.stmt) -> bool:
-    """Whether this is the method `take`, by which a supernet slices its parameters."""
-    return isinstance(item, ast.FunctionDef) and item.name == "take" and bool(item.decorator_list)
+def _is_for_training(item: ast.stmt) -> bool:
+    """Whether this is `take`, by which a supernet slices its parameters, or `auxiliary_losses`, added to the task's."""
+    if not isinstance(item, ast.FunctionDef):
+        return False
+    return item.name == "auxiliary_losses" or (item.name == "take" and bool(item.decorator_list))
 
 
 def _removal(owner: ast.ClassDef, item: ast.stmt, starts: list[int]) -> Edit:
-    """The edit that removes a method up to the statement that follows it, or from the one before."""
+    """The edit that removes a method up to the statement that is kept behind it, or from the one before."""
     index = owner.body.index(item)
-    if index + 1 == len(owner.body):
-        return starts[(owner.body[index - 1].end_lineno or 0)], _span(item, starts)[1], b""
-    after = owner.body[index + 1]
+    before, behind = (
+        [other for other in part if not _is_for_training(other)]
+        for part in (owner.body[:index], owner.body[index + 1 :])
+    )
+    if not behind:
+        return starts[(before[-1].end_lineno or 0)], _span(item, starts)[1], b""
+    after = behind[0]
     lines = [min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) for node in (item, after)]
     return starts[lines[0] - 1], starts[lines[1] - 1], b""
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from nas.files import write_atomic
 from nas.progress import Progress
 from nas.training._role import CheckpointError, Trainee, Training
 
+if TYPE_CHECKING:
+    from nas.tasks._loaded import TensorBatch
+
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -26,6 +30,7 @@ class Fit:
     Batches, sub-networks and the learning rate of a step depend on (seed, epoch, step) alone, so a resumed training
     ends with the weights of an uninterrupted one. So does the progress, which the supernet tells to blocks that change
     while they are trained: it rises from 0 to 1, or stays 1 where `tuning` weights that are trained already.
+    Losses of modules that have their own are added to those of the training, whichever it is.
     """
 
     def __init__(
@@ -64,13 +69,19 @@ class Fit:
             rng = np.random.default_rng((self.seed, epoch, step))
             self.optimizer.zero_grad()
             self.trainee.supernet.progress = 1.0 if self.tuning else self._progress(epoch, step)
-            step_losses = []
-            for loss in self.training.losses(self.trainee, batch, rng):
-                loss.backward()
-                step_losses.append(loss.item())
+            losses.append(self._backward(batch, rng))
             self._update(epoch, step)
-            losses.append(step_losses[0])
         return float(np.mean(losses))
+
+    def _backward(self, batch: TensorBatch, rng: np.random.Generator) -> float:
+        """Gradients of one step, of the task's losses and of the modules' own; returns the first of the task's."""
+        losses = []
+        with self.trainee.supernet.collecting() as auxiliary:
+            for loss in self.training.losses(self.trainee, batch, rng):
+                sum(auxiliary, loss).backward()
+                auxiliary.clear()
+                losses.append(loss.item())
+        return losses[0]
 
     def _progress(self, epoch: int, step: int) -> float:
         """Share of all steps that are done with this one."""

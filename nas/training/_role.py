@@ -68,4 +68,7 @@ class Training(Part):
 
     @abstractmethod
     def losses(self, trainee: Trainee, batch: TensorBatch, rng: np.random.Generator) -> Iterator[Tensor]:
-        """The losses of one step; each is back-propagated before the next is asked for."""
+        """The losses of one step; each is back-propagated before the next is asked for.
+
+        What modules of the sub-networks add to them (`searchspaces.skeleton.Auxiliary`) is not the training's concern.
+        """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -21,19 +22,25 @@ class BlockFfn(ChannelMixer):
     The router is A = RMSNorm(relu(W x)) over the experts: differentiable, and free in how many experts a position uses.
     `ratio` is the hidden width of all `experts` together over the channel count; they have no gate of their own and no
     biases. Training and export compute every expert; in evaluation mode an expert computes only the positions where its
-    weight is not zero, with the same outputs. The costs counted are those of all experts. `activation_locality`
-    and `chunk_sparsification` are the paper's training objectives for tokens that follow each other; positions
-    of an image do so row by row. The adaptive weights of these losses are a schedule of training and left out.
+    weight is not zero, with the same outputs. The costs counted are those of all experts. Training adds the paper's
+    losses for tokens that follow each other, `activation_locality` and `chunk_sparsification`; positions of an image
+    do so row by row. Weights and chunk are those of the authors' trainings, without the schedule that adapts them.
     """
 
     experts: Annotated[int, Field(ge=1, le=64, strict=True)] = 8
     ratio: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 4.0
     activation: Literal["silu", "gelu", "relu"] = "silu"
+    locality: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.002
+    """The weight of the loss by which neighbors use the same experts; none at 0."""
+    sparsification: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.05
+    """The weight of the loss by which a chunk uses few experts; none at 0."""
+    chunk: Annotated[int, Field(ge=1, strict=True)] = 64
+    """Positions in a chunk."""
 
     def build(self, shape: Shape) -> nn.Module:
         """The experts for shape[0] channels, at any size."""
         hidden = max(1, round(shape[0] * self.ratio / self.experts))
-        router = ReluRouter(shape[0], self.experts)
+        router = ReluRouter(shape[0], self.experts, self.locality, self.sparsification, self.chunk)
         return ReluExperts(router, [Expert(shape[0], hidden, self.activation) for _ in range(self.experts)])
 
 
@@ -44,9 +51,18 @@ class ReluExperts(RoutedExperts):
 class ReluRouter(nn.Module):
     """[b c h w] -> [b n h w]; a weight of at least zero for each expert, times its learned factor."""
 
-    def __init__(self, channels: int, experts: int, eps: float = 1e-6) -> None:
+    def __init__(
+        self,
+        channels: int,
+        experts: int,
+        locality_weight: float = 0.0,
+        sparsification_weight: float = 0.0,
+        chunk: int = 64,
+        eps: float = 1e-6,
+    ) -> None:
         super().__init__()
-        self.eps = eps
+        self.locality_weight, self.sparsification_weight = locality_weight, sparsification_weight
+        self.chunk, self.eps = chunk, eps
         self.projection = nn.Conv2d(channels, experts, 1, bias=False)
         self.factor = nn.Parameter(torch.ones(experts))
 
@@ -60,12 +76,15 @@ class ReluRouter(nn.Module):
         norm = active.square().mean(1, keepdim=True).add(self.eps).rsqrt()
         return active * norm * self.factor[:, None, None]
 
-    def sparsity_losses(
-        self, x: Float[Tensor, "b c h w"], chunk: int = 8, sharpness: float = 100.0
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Activation locality and chunk sparsification of this input, to be added to a training's loss."""
+    def auxiliary_losses(self, x: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, ""]]:
+        """Weighted activation locality and chunk sparsification."""
+        if not (self.locality_weight or self.sparsification_weight):
+            return
         scores = self.scores(x).flatten(2)
-        return activation_locality(scores, sharpness), chunk_sparsification(F.relu(scores), chunk)
+        if self.locality_weight:
+            yield self.locality_weight * activation_locality(scores)
+        if self.sparsification_weight:
+            yield self.sparsification_weight * chunk_sparsification(F.relu(scores), self.chunk)
 
 
 def activation_locality(scores: Float[Tensor, "b n t"], sharpness: float = 100.0) -> Float[Tensor, ""]:
@@ -80,7 +99,7 @@ def activation_locality(scores: Float[Tensor, "b n t"], sharpness: float = 100.0
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
-def chunk_sparsification(weights: Float[Tensor, "b n t"], chunk: int = 8) -> Float[Tensor, ""]:
+def chunk_sparsification(weights: Float[Tensor, "b n t"], chunk: int = 64) -> Float[Tensor, ""]:
     """The mean probability that some token of a chunk activates an expert (section 3.2).
 
     1 - prod over the chunk of (1 - p), p the token's weights (at least zero) over their sum. A last chunk may be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -20,9 +21,10 @@ class FastFeedforward(ChannelMixer):
     Each of 2^depth - 1 nodes decides by sigmoid(w x + b) between left and right. While it is trained the output is that
     of all leaves, each weighted with the product of the decisions on its path; deployed, decisions are rounded and each
     position has one leaf, so that time is logarithmic in the width. `ratio` is the hidden width of all leaves together
-    over the channel count. The paper adds a loss against the difference, `hardening`; here also the decisions of a
-    training move linearly to the rounded ones (gradients straight through), where they are for calibration and tuning.
-    Leaves are numbered with the first decision in the lowest bit, so that a leaf of a shallower tree is its leftmost
+    over the channel count. Training adds the paper's loss against the difference, the entropy of the decisions (whose
+    weight, as far as remembered, was 3 for networks of one layer and 0.1 in transformers); here also the decisions move
+    linearly to the rounded ones (gradients straight through), where they are for calibration and tuning. Leaves are
+    numbered with the first decision in the lowest bit, so that a leaf of a shallower tree is its leftmost
     descendant in a deeper one; they have no biases. Nodes are single neurons, as in the paper's experiments. Deployed
     decisions are steps: where rounding to integers carries one over, that position goes to another leaf.
     """
@@ -30,13 +32,15 @@ class FastFeedforward(ChannelMixer):
     depth: Annotated[int, Field(ge=1, le=6, strict=True)] = 2
     ratio: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 4.0
     activation: Literal["silu", "gelu", "relu"] = "gelu"
+    hardening: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.1
+    """The weight of the hardening loss; none at 0."""
 
     def build(self, shape: Shape) -> nn.Module:
         """The tree for shape[0] channels, at any size."""
         leaves = 2**self.depth
         hidden = max(1, round(shape[0] * self.ratio / leaves))
         experts = [Expert(shape[0], hidden, self.activation) for _ in range(leaves)]
-        return TreeLeaves(TreeRouter(shape[0], self.depth), experts)
+        return TreeLeaves(TreeRouter(shape[0], self.depth, self.hardening), experts)
 
 
 class TreeLeaves(RoutedExperts):
@@ -48,9 +52,9 @@ class TreeRouter(nn.Module):
 
     softness: Tensor
 
-    def __init__(self, channels: int, depth: int) -> None:
+    def __init__(self, channels: int, depth: int, hardening_weight: float = 0.0) -> None:
         super().__init__()
-        self.depth = depth
+        self.depth, self.hardening_weight = depth, hardening_weight
         self.register_buffer("softness", torch.zeros(()), persistent=False)
         self.nodes = nn.Conv2d(channels, 2**depth - 1, 1)
 
@@ -74,7 +78,12 @@ class TreeRouter(nn.Module):
             return rounded
         return torch.lerp(rounded + (right - right.detach()), right, self.softness)
 
-    def hardening(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-        """The mean over positions of the entropy of all nodes' decisions, summed over nodes, in nats."""
-        logits = self.nodes(x)
-        return nn.functional.binary_cross_entropy_with_logits(logits, logits.sigmoid()) * logits.shape[1]
+    def auxiliary_losses(self, x: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, ""]]:
+        """The weighted hardening loss."""
+        if self.hardening_weight:
+            yield self.hardening_weight * decision_entropy(self.nodes(x))
+
+
+def decision_entropy(logits: Float[Tensor, "b n h w"]) -> Float[Tensor, ""]:
+    """The mean over positions of the entropy of all nodes' decisions, summed over nodes, in nats."""
+    return nn.functional.binary_cross_entropy_with_logits(logits, logits.sigmoid()) * logits.shape[1]

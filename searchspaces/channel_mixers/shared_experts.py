@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,8 +21,8 @@ class SharedExperts(ChannelMixer):
     g_i is s_i for the `active` largest of s = softmax(W x) over the routed `experts`, zero for the others; those kept
     are not scaled to sum to one. `ratio` is the hidden width of all experts, routed and shared, over the channel count:
     more experts are finer ones. The `shared` ones are one perceptron of their joint width, which is the same function.
-    In evaluation mode an expert computes only where it is used; the costs counted are those of all. `balance` is the
-    paper's expert-level loss for a training to add.
+    In evaluation mode an expert computes only where it is used; the costs counted are those of all. Training adds the
+    paper's expert-level balance loss (equations 12 to 14) to that of the task.
     """
 
     experts: Annotated[int, Field(ge=1, le=64, strict=True)] = 8
@@ -30,13 +31,16 @@ class SharedExperts(ChannelMixer):
     shared: Annotated[int, Field(ge=0, le=16, strict=True)] = 1
     ratio: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 4.0
     activation: Literal["silu", "gelu", "relu"] = "silu"
+    balance: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.01
+    """The weight of the balance loss, the paper's in its smallest model (section 4.1.3); none at 0."""
 
     def build(self, shape: Shape) -> nn.Module:
         """The experts for shape[0] channels, at any size."""
         channels = shape[0]
         hidden = max(1, round(channels * self.ratio / (self.experts + self.shared)))
         routed = [Expert(channels, hidden, self.activation) for _ in range(self.experts)]
-        mixture = TopExperts(TopRouter(channels, self.experts, min(self.active, self.experts)), routed)
+        router = TopRouter(channels, self.experts, min(self.active, self.experts), self.balance)
+        mixture = TopExperts(router, routed)
         if not self.shared:
             return mixture
         return SharedAndRouted(Expert(channels, self.shared * hidden, self.activation), mixture)
@@ -61,9 +65,9 @@ class TopExperts(RoutedExperts):
 class TopRouter(nn.Module):
     """[b c h w] -> [b n h w]; the affinities of the experts that a position has most of, zero for the others."""
 
-    def __init__(self, channels: int, experts: int, active: int) -> None:
+    def __init__(self, channels: int, experts: int, active: int, balance_weight: float = 0.0) -> None:
         super().__init__()
-        self.active = active
+        self.active, self.balance_weight = active, balance_weight
         self.projection = nn.Conv2d(channels, experts, 1, bias=False)
 
     def affinities(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
@@ -73,13 +77,23 @@ class TopRouter(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:
         """The largest affinities; equal ones enter together."""
         affinities = self.affinities(x)
-        least = affinities.topk(self.active, 1).values[:, -1:]
-        return torch.where(affinities >= least, affinities, torch.zeros_like(affinities))
+        return torch.where(largest(affinities, self.active), affinities, torch.zeros_like(affinities))
 
-    def balance(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-        """sum_i f_i P_i (equations 12 to 14): 1 where all experts are used equally.
+    def auxiliary_losses(self, x: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, ""]]:
+        """The weighted balance loss."""
+        if self.balance_weight:
+            yield self.balance_weight * balance(self.affinities(x), self.active)
 
-        f_i is the share of tokens that use expert i, times experts over active ones; P_i its mean affinity.
-        """
-        used = (self(x) > 0).to(x.dtype).mean((0, 2, 3))
-        return (used / self.active * len(used) * self.affinities(x).mean((0, 2, 3))).sum()
+
+def largest(affinities: Float[Tensor, "b n h w"], active: int) -> Bool[Tensor, "b n h w"]:
+    """Whether an affinity is among the largest of its position; equal ones are so together."""
+    return affinities >= affinities.topk(active, 1).values[:, -1:]
+
+
+def balance(affinities: Float[Tensor, "b n h w"], active: int) -> Float[Tensor, ""]:
+    """sum_i f_i P_i (equations 12 to 14): 1 where all experts are used equally.
+
+    f_i is the share of tokens that use expert i, times experts over active ones; P_i its mean affinity.
+    """
+    used = largest(affinities, active).to(affinities.dtype).mean((0, 2, 3))
+    return (used / active * len(used) * affinities.mean((0, 2, 3))).sum()

@@ -115,10 +115,11 @@ def test_source_that_needs_more_than_torch_is_refused(
 
 def test_annotations_become_plain_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (
-        "from jaxtyping import Float\nfrom torch import Tensor\n\n\nclass Ünit:\n"
+        "from collections.abc import Iterator\nfrom jaxtyping import Float\nfrom torch import Tensor\n\n\nclass Ünit:\n"
         '    def forward(self, x: Float[Tensor, "b ü"], *, é: tuple[Float[Tensor, "b"], int])'
         ' -> Float[Tensor, "b"] | None:\n'
         '        return x\n\n    @staticmethod\n    def take(name: str) -> None:\n        """Gone."""\n'
+        "\n    def auxiliary_losses(self, x: Tensor) -> Iterator[Tensor]:\n        yield decision_entropy(x)\n"
     )
     definitions = Definitions(set())
     definitions.add(made(tmp_path, "annotated", text, monkeypatch).Ünit)

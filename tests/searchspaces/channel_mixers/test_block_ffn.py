@@ -124,8 +124,8 @@ def test_tokens_with_the_same_experts_lose_least() -> None:
     turning = same * torch.tensor([1.0, -1.0] * 4)
     assert activation_locality(same) < 1e-6 < activation_locality(turning)
     one = torch.eye(4).double()[None, :, :1].expand(1, 4, 8)
-    assert chunk_sparsification(one) == pytest.approx(0.25, abs=1e-4)
-    assert chunk_sparsification(torch.eye(4).double().repeat(1, 2)[None]) > 0.9
+    assert chunk_sparsification(one, 8) == pytest.approx(0.25, abs=1e-4)
+    assert chunk_sparsification(torch.eye(4).double().repeat(1, 2)[None], 8) > 0.9
 
 
 def test_training_on_the_losses_alone_makes_a_chunk_use_fewer_experts() -> None:
@@ -140,8 +140,8 @@ def test_training_on_the_losses_alone_makes_a_chunk_use_fewer_experts() -> None:
     optimizer = torch.optim.Adam(module.router.parameters(), 0.05)
     for _ in range(60):
         optimizer.zero_grad()
-        locality, chunks = module.router.sparsity_losses(x, sharpness=4.0)
-        (locality + chunks).backward()
+        scores = module.router.scores(x).flatten(2)
+        (activation_locality(scores, 4.0) + chunk_sparsification(scores.relu(), 8)).backward()
         optimizer.step()
     assert used() <= 0.5 < before
 
