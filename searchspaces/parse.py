@@ -62,7 +62,7 @@ class _Parser:
         if isinstance(data, Part):
             return data
         part = _part_in(annotation)
-        if part is not None and not (data is None and type(None) in get_args(annotation)):
+        if part is not None and not (data is None and type(None) in _alternatives(annotation)):
             return self.part(part, data, path)
         items = _item_annotations(annotation, data)
         if items is not None:
@@ -173,28 +173,31 @@ class _Parser:
 
 def _part_in(annotation: Any) -> type[Part] | None:
     """The part class in an annotation such as `Gate` or `Gate | None`."""
-    for candidate in (annotation, *_union_members(annotation)):
+    for candidate in _alternatives(annotation):
         if isinstance(candidate, type) and issubclass(candidate, Part):
             return candidate
     return None
 
 
-def _union_members(annotation: Any) -> tuple[Any, ...]:
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types that an annotation allows, out of unions and `Annotated` at any depth."""
+    if get_origin(annotation) is typing.Annotated:
+        return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
-        return get_args(annotation)
-    return ()
+        return tuple(itertools.chain.from_iterable(map(_alternatives, get_args(annotation))))
+    return (annotation,)
 
 
 def _item_annotations(annotation: Any, data: Any) -> list[tuple[Any, Any]] | None:
     """The entries of a list with the annotation of each, where a tuple is expected."""
     if not isinstance(data, list | tuple):
         return None
-    for candidate in (annotation, *_union_members(annotation)):
-        if get_origin(candidate) is tuple:
-            arguments = get_args(candidate)
-            if len(arguments) == 2 and arguments[1] is Ellipsis:
-                return [(arguments[0], entry) for entry in data]
-            return list(zip(arguments, data, strict=False)) if len(arguments) == len(data) else None
+    for candidate in _alternatives(annotation):
+        arguments = get_args(candidate) if get_origin(candidate) is tuple else ()
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return [(arguments[0], entry) for entry in data]
+        if arguments and len(arguments) == len(data):
+            return list(zip(arguments, data, strict=True))
     return None
 
 

@@ -17,11 +17,14 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from searchspaces import registry
+from searchspaces.blocks._role import Block
 from searchspaces.channel_mixers._role import ChannelMixer
 from searchspaces.cost import module_cost
 from searchspaces.gates._role import Gate
 from searchspaces.mixers._role import TokenMixer
-from searchspaces.part import Part, Shape
+from searchspaces.networks._role import Network
+from searchspaces.parse import parse
+from searchspaces.part import Part, Shape, describe
 from searchspaces.skeleton import parameters_on_meta
 
 Operator = TokenMixer | ChannelMixer | Gate
@@ -76,6 +79,13 @@ def label(value: Any) -> str:
     return json.dumps(value.describe()) if isinstance(value, Part) else str(value)
 
 
+def with_defaults(role: type[Part]) -> list[type[Part]]:
+    """The parts of a role that can be described without saying anything."""
+    found = [registry.resolve(role, kind) for kind in registry.kinds(role)]
+    return [part for part in found if not any(field.is_required() for field in part.model_fields.values())]
+
+
+DESCRIBED = [*CLASSES, *with_defaults(Block), *with_defaults(Network)]
 PARTS = list(variants())
 CASES = [(part, shape) for part in PARTS for rank in part.spatial_ranks for shape in SHAPES[rank]]
 
@@ -86,6 +96,18 @@ def double() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("part_class", DESCRIBED, ids=lambda part_class: part_class.kind())
+def test_every_value_that_a_field_takes_is_read_from_plain_data(part_class: type[Part]) -> None:
+    for field in part_class.model_fields:
+        for value in accepted(part_class, field):
+            part = part_class(**{field: value})
+            if isinstance(value, bool) and getattr(part, field) is not value:
+                continue  # Python takes it for a number; descriptions do not
+            plain = json.loads(json.dumps({"kind": part.kind(), field: describe(value)}))
+            assert parse(part_class, plain) == part
+            assert parse(part_class, json.loads(json.dumps(part.describe()))) == part
 
 
 def test_each_field_has_at_least_two_values_to_try() -> None:

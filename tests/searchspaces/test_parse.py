@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
+from torch import nn
 
 from searchspaces.blocks._role import Block
 from searchspaces.choice import Choice
@@ -16,6 +18,7 @@ from searchspaces.mixers._role import TokenMixer
 from searchspaces.mixers.depthwise import Depthwise
 from searchspaces.networks._role import Network
 from searchspaces.parse import parse
+from searchspaces.part import Shape
 from searchspaces.registry import UnknownKindError, kinds, resolve
 from tests.searchspaces.spaces import FAMILIES, choice
 
@@ -35,6 +38,36 @@ def test_a_decided_part_is_read() -> None:
 def test_a_choice_stands_where_a_value_would() -> None:
     part = parse(TokenMixer, {"kind": "depthwise", "kernel": choice(3, 5)}, at=("m",), open=True)
     assert part.kernel == Choice("m.kernel", (3, 5)) and part.dilation == 1
+
+
+class Nested(TokenMixer):
+    """Fields whose tuples stand behind `Annotated` and among alternatives."""
+
+    pairs: Annotated[int | Annotated[tuple[int, int], Field()], Field()] | None = 1
+    several: int | Annotated[tuple[Annotated[int | tuple[int, int], Field()], ...], Field(min_length=1)] = 1
+    lengths: tuple[int, int] | tuple[int, int, int] = (1, 1)
+
+    def build(self, shape: Shape) -> nn.Module:
+        return nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("field", "data", "value"),
+    [
+        ("pairs", [1, 2], (1, 2)),
+        ("pairs", None, None),
+        ("several", [1, [2, 3]], (1, (2, 3))),
+        ("lengths", [1, 2, 3], (1, 2, 3)),
+        ("several", [choice(1, 2), [2, 3]], (Choice("several.0", (1, 2)), (2, 3))),
+    ],
+)
+def test_lists_are_read_wherever_a_tuple_stands(field: str, data: Any, value: Any) -> None:
+    assert getattr(parse(Nested, {field: data}, open=True), field) == value
+
+
+def test_a_list_of_the_wrong_length_is_refused() -> None:
+    assert faults(Nested, {"lengths": [1]})[0].startswith("lengths: ")
+    assert faults(Nested, {"several": []})[0].startswith("several: ")
 
 
 def test_a_choice_of_one_is_decided() -> None:
