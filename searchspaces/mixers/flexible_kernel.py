@@ -24,7 +24,8 @@ class FlexibleKernel(TokenMixer):
     of the kernel has a gradient. Where the mask of an axis falls below 0.1 the kernel is cut off, as published; `fuse`
     gives the convolution of the size that was learned. Positions are in half kernels, -1 to 1 over `kernel` taps, the
     largest size that can be learned. `initial_size` is the first sigma. The paper's term in the loss that keeps the
-    kernel's frequencies below the resolution's is for training across resolutions, and left out.
+    kernel's frequencies below the resolution's is for training across resolutions, and left out. With `causal`, as
+    in the paper's sequence networks, p <= 0 alone counts, in sequences only: the mask starts at the latest position.
     """
 
     spatial_ranks: ClassVar[tuple[int, ...]] = (1, 2)
@@ -33,15 +34,20 @@ class FlexibleKernel(TokenMixer):
     layers: Annotated[int, Field(ge=1, le=8, strict=True)] = 3
     initial_size: Annotated[float, Field(gt=0, le=4, strict=True)] = 0.5
     depthwise: bool = Field(default=False, strict=True)
+    causal: bool = Field(default=False, strict=True)
 
     def build(self, shape: Shape) -> nn.Module:
         """The convolution for shape[0] channels, at any size with as many axes."""
         kernel = (self.kernel,) * (len(shape) - 1)
-        return FlexibleConvolution(shape[0], kernel, self.hidden, self.layers, self.initial_size, self.depthwise)
+        network, causal = (self.hidden, self.layers), self.causal and len(shape) == 2
+        return FlexibleConvolution(shape[0], kernel, network, self.initial_size, self.depthwise, causal)
 
 
 class FlexibleConvolution(nn.Module):
-    """[b c h w] or [b c t] -> same shape; convolution by a masked, sampled kernel, zeros outside."""
+    """[b c h w] or [b c t] -> same shape; convolution by a masked, sampled kernel, zeros outside.
+
+    `network` is the hidden width and the number of layers of the kernel's network.
+    """
 
     positions: Tensor
     threshold, smallest_size = 0.1, 1e-3
@@ -50,13 +56,14 @@ class FlexibleConvolution(nn.Module):
         self,
         channels: int,
         kernel: tuple[int, ...],
-        hidden: int,
-        layers: int,
+        network: tuple[int, int],
         initial_size: float,
         depthwise: bool,
+        causal: bool,
     ) -> None:
         super().__init__()
-        axes, self.kernel, self.groups = len(kernel), kernel, channels if depthwise else 1
+        axes, (hidden, layers) = len(kernel), network
+        self.kernel, self.groups, self.causal = kernel, channels if depthwise else 1, causal
         filters: list[nn.Module] = [GaborFilter(axes, hidden, math.pi * kernel[0] / 2) for _ in range(layers)]
         self.network = MultiplicativeFilterNetwork(filters, hidden)
         self.readout = KernelReadout(channels, 1 if depthwise else channels, hidden, math.prod(kernel))
@@ -73,7 +80,8 @@ class FlexibleConvolution(nn.Module):
 
     def inside(self) -> Bool[Tensor, "k axes"]:
         """For each tap and axis, whether the mask is above the threshold; the centre tap always counts as inside."""
-        return (self._mask().detach() >= self.threshold) | (self.positions == 0)
+        inside = (self._mask().detach() >= self.threshold) | (self.positions == 0)
+        return inside & (self.positions <= 0) if self.causal else inside
 
     def _mask(self) -> Float[Tensor, "k axes"]:
         """The Gaussian of each axis at each tap."""

@@ -19,22 +19,24 @@ class MambaMixer(TokenMixer):
     """Selective token mixer of MambaMixer (Behrouz et al., 2024, arXiv:2403.19888, section 3).
 
     out(S6(silu(conv(value(x)))) * MLP(x)): unlike Mamba's, the gate is a two-layer perceptron, and images are scanned
-    in `directions`, the rows both ways or rows and columns both ways (ViM2); a sequence both ways. The channel half of
-    the block is the channel mixer `selective_channel_mixer`. The weighted averages of earlier layers' outputs, by
-    which the paper connects its mixers, belong to a network and are left out.
+    in `directions`, the rows both ways or rows and columns both ways (ViM2); a sequence both ways, or with one
+    direction, causally, as a time series (TSM2) is. The channel half of the block is the channel mixer
+    `selective_channel_mixer`. The weighted averages of earlier layers' outputs, by which the paper connects its
+    mixers, belong to a network and are left out.
     """
 
     spatial_ranks: ClassVar[tuple[int, ...]] = (1, 2)
     expand: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 1.0
     state: Positive = 8
     kernel: Odd = 3
-    directions: Literal[2, 4] = 4
+    directions: Literal[1, 2, 4] = 4
 
     def build(self, shape: Shape) -> nn.Module:
         """The mixer for shape[0] channels, at any size."""
         axes, width = len(shape) - 1, max(1, round(shape[0] * self.expand))
-        convolution = local_convolution(width, self.kernel, axes, causal=False)
-        scans = SelectiveScans(width, self.state, -(-shape[0] // 16), min(self.directions, 2 * axes))
+        directions = min(self.directions, 2 * axes)
+        convolution = local_convolution(width, self.kernel, axes, causal=directions == axes == 1)
+        scans = SelectiveScans(width, self.state, -(-shape[0] // 16), directions)
         return SelectiveTokenMixer(shape[0], width, convolution, scans)
 
 

@@ -231,11 +231,25 @@ def test_the_exported_program_computes_the_same(part: Operator) -> None:
     torch.testing.assert_close(exported(x), module(x), rtol=1e-6, atol=1e-6)
 
 
+CAUSAL = [part_class(causal=True) for part_class in CLASSES if "causal" in part_class.model_fields]
+"""Mixers of sequences that can be kept from seeing what comes later."""
+
+
+@pytest.mark.parametrize("part", CAUSAL, ids=label)
+def test_a_causal_output_sees_its_own_position_and_no_later_one(part: Operator, double: None) -> None:
+    shape = (3, 41)
+    module, x = part.build(shape), torch.randn(2, *shape, requires_grad=True)
+    for position in (0, 17, 40):
+        (gradient,) = torch.autograd.grad(module(x)[:, :, position].square().sum(), x)
+        seen = gradient.abs().amax((0, 1))
+        assert seen[position] > 0 and (seen[position + 1 :] < 1e-14).all()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("part_class", CLASSES, ids=lambda part_class: part_class.kind())
-def test_onnxruntime_computes_the_same(part_class: type[Operator]) -> None:
-    shape = example(part_class())
-    module, x = part_class().build(shape).eval(), torch.randn(2, *shape)
+@pytest.mark.parametrize("part", [*(part_class() for part_class in CLASSES), *CAUSAL], ids=label)
+def test_onnxruntime_computes_the_same(part: Operator) -> None:
+    shape = (5, 37) if part in CAUSAL else example(part)
+    module, x = part.build(shape).eval(), torch.randn(2, *shape)
     program = torch.onnx.export(module, (x,), dynamo=True, external_data=False, verbose=False)
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())

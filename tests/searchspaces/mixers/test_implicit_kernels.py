@@ -59,10 +59,22 @@ def test_continuous_kernel_is_the_fourier_convolution_by_a_network_of_the_offset
     np.testing.assert_allclose(array(module(x)[0]), expected, rtol=1e-10, atol=1e-11)
 
 
-def test_a_causal_continuous_kernel_does_not_see_what_comes_later() -> None:
-    module, x = ContinuousKernel(kernel=7, causal=True).build((2, 9)), torch.randn(1, 2, 9, requires_grad=True)
-    (gradient,) = torch.autograd.grad(module(x)[..., 5].sum(), x)
-    assert (gradient.abs().sum((0, 1)) > 0).tolist() == [2 <= t <= 5 for t in range(9)]
+@pytest.mark.parametrize(
+    "part", [ContinuousKernel(kernel=7, causal=True), FlexibleKernel(kernel=7, initial_size=2.0, causal=True)], ids=str
+)
+def test_a_causal_continuous_kernel_does_not_see_what_comes_later(part: Any) -> None:
+    module, x = part.build((2, 9)), torch.randn(1, 2, 9, requires_grad=True)
+    for form in (module, module.fuse()):
+        (gradient,) = torch.autograd.grad(form(x)[..., 5].sum(), x)
+        assert (gradient.abs().sum((0, 1)) > 0).tolist() == [2 <= t <= 5 for t in range(9)]
+
+
+def test_a_causal_flexible_kernel_is_the_earlier_half_of_the_other() -> None:
+    whole: Any = FlexibleKernel(kernel=7).build((3, 9))
+    causal: Any = FlexibleKernel(kernel=7, causal=True).build((3, 9))
+    causal.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(causal.sampled()[..., :4], whole.sampled()[..., :4])
+    assert not causal.sampled()[..., 4:].any() and whole.sampled()[..., 4:].any()
 
 
 def test_kernel_size_costs_no_parameters_and_a_small_kernel_is_the_centre_of_a_large_one() -> None:

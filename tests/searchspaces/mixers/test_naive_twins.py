@@ -107,12 +107,17 @@ def kernel_weights(query: Tensor, keys: list[Tensor]) -> list[Tensor]:
     return [score / (torch.stack(scores).sum(0) + 1e-6) for score in scores]
 
 
+def seen(part: Attention | LinearAttention, x: Tensor) -> Callable[[int], list[int]]:
+    """The positions that a position attends to."""
+    return lambda t: list(range(t + 1 if part.causal else x[0, 0].numel()))
+
+
 def attention(part: Attention, module: Any, x: Tensor) -> Tensor:
-    return attend(part, module, x, softmax_weights, lambda _: list(range(x[0, 0].numel())))
+    return attend(part, module, x, softmax_weights, seen(part, x))
 
 
 def linear_attention(part: LinearAttention, module: Any, x: Tensor) -> Tensor:
-    return attend(part, module, x, kernel_weights, lambda _: list(range(x[0, 0].numel())))
+    return attend(part, module, x, kernel_weights, seen(part, x))
 
 
 def cell(position: int, size: int, window: int, shifted: bool) -> int:
@@ -152,6 +157,9 @@ CASES: list[tuple[TokenMixer, Twin, tuple[int, ...]]] = [
     (Attention(heads=1, head_width=3), attention, (2, 7)),
     (LinearAttention(heads=3, head_width=2), linear_attention, (5, 3, 5)),
     (LinearAttention(heads=1, head_width=3), linear_attention, (2, 7)),
+    (Attention(heads=2, head_width=2, causal=True), attention, (3, 3, 3)),
+    (LinearAttention(heads=2, head_width=2, causal=True), linear_attention, (2, 7)),
+    (LinearAttention(heads=1, head_width=3, causal=True), linear_attention, (2, 9, 8)),
     (WindowAttention(heads=2, head_width=3, window=2), window_attention, (3, 5, 3)),
     (WindowAttention(heads=2, head_width=3, window=2), window_attention, (3, 4, 2)),
     (WindowAttention(heads=1, head_width=2, window=3, shifted=True), window_attention, (3, 7, 5)),

@@ -106,6 +106,7 @@ CASES: list[tuple[Any, Callable[[Any, Tensor], Tensor], tuple[int, ...]]] = [
     (SelectiveScan(state=2, expand=1.0, directions=4), gated_scan, (3, 2, 5)),
     (MambaMixer(state=2), token_mixer, (3, 3, 2)),
     (MambaMixer(state=2, expand=1.5, directions=2), token_mixer, (3, 5)),
+    (MambaMixer(state=2, directions=1), token_mixer, (3, 7)),
     (SelectiveChannelMixer(state=2), channel_mixer, (5, 2, 3)),
 ]
 
@@ -158,9 +159,10 @@ def test_constant_coefficients_give_scipy_s_discrete_system() -> None:
     torch.testing.assert_close(module(x)[0, :, 0].detach(), torch.tensor(expected), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("part", [SelectiveScan(state=2, kernel=5), MambaMixer(state=2, directions=1)], ids=label)
 @pytest.mark.parametrize("position", [0, 3, 6])
-def test_one_direction_along_a_sequence_sees_no_later_position(position: int) -> None:
-    module, x = SelectiveScan(state=2, kernel=5).build((3, 7)), torch.randn(1, 3, 7, requires_grad=True)
+def test_one_direction_along_a_sequence_sees_no_later_position(position: int, part: Any) -> None:
+    module, x = part.build((3, 7)), torch.randn(1, 3, 7, requires_grad=True)
     (gradient,) = torch.autograd.grad(module(x)[:, :, position].sum(), x)
     assert gradient[:, :, : position + 1].abs().min() > 0
     assert not gradient[:, :, position + 1 :].any()
