@@ -18,7 +18,8 @@ class ConditionalConvolution(TokenMixer):
     """CondConv: y = (sum_i a_i(x) W_i) * x, a kernel for each sample (Yang et al., 2019, arXiv:1904.04971, section 3).
 
     The routing is a(x) = sigmoid(R mean(x)); the mean goes over positions. Each expert has a bias too, mixed alike.
-    The capacity grows with the experts, the multiplications hardly.
+    The capacity grows with the experts, the multiplications hardly. A graph of the grouped convolution holds for one
+    batch size; `fuse` gives the same as a product of matrices, for all.
     """
 
     kernel: OddPair = 3
@@ -56,3 +57,33 @@ class MixedConvolution(nn.Module):
         biases = (shares @ self.bias).flatten()
         side_by_side = x.reshape(1, batch * channels, height, width)
         return F.conv2d(side_by_side, weights, biases, padding=self.padding, groups=batch).view(x.shape)
+
+    def fuse(self) -> nn.Module:
+        """The form whose graph takes any batch."""
+        return PatchProduct(self.routing, self.weight, self.bias).eval()
+
+
+class PatchProduct(nn.Module):
+    """[b c h w] -> [b c h w]; each sample's kernels times the patches of its positions.
+
+    As many multiplications as the convolution, and memory for the patches. The other way that leaves the batch open,
+    by linearity the mixture of all experts' outputs, would multiply as often as there are experts.
+
+    Args:
+        routing: [b c] -> [b e].
+        weight: [e c c *kernel], of the experts.
+        bias: [e c].
+    """
+
+    def __init__(self, routing: nn.Module, weight: Float[Tensor, "e c c k l"], bias: Float[Tensor, "e c"]) -> None:
+        super().__init__()
+        self.kernel = (weight.shape[3], weight.shape[4])
+        self.routing = routing
+        self.weight, self.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Each sample under its own mixture of kernels."""
+        shares = self.routing(x.mean((2, 3))).sigmoid()
+        kernels = (shares @ self.weight.flatten(1)).unflatten(1, (x.shape[1], -1))
+        patches = F.unfold(x, self.kernel, padding=(self.kernel[0] // 2, self.kernel[1] // 2))
+        return (kernels @ patches + (shares @ self.bias).unsqueeze(2)).unflatten(2, x.shape[2:])

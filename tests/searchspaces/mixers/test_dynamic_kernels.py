@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 from torch.nn import functional as F
 
+from hardware.onnx_model import export_onnx
+from searchspaces.cost import module_cost
 from searchspaces.mixers.conditional_convolution import ConditionalConvolution
 from searchspaces.mixers.deformable_convolution import DeformableConvolution
 from searchspaces.mixers.dynamic_convolution import DynamicConvolution
@@ -56,6 +60,32 @@ def conditional(module: Any, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("part", [ConditionalConvolution(), ConditionalConvolution(kernel=(1, 5), experts=2)])
 def test_conditional_convolution_is_a_convolution_for_each_sample(part: Any, shape: Any) -> None:
     assert_equal_in_value_and_gradient(randomized(part.build(shape)), conditional, shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 2, 7), (5, 1, 1)])
+@pytest.mark.parametrize("part", [ConditionalConvolution(), ConditionalConvolution(kernel=(1, 5), experts=2)])
+def test_the_inference_form_of_a_conditional_convolution_is_the_same(part: Any, shape: Any) -> None:
+    module, x = randomized(part.build(shape)), torch.randn(4, *shape)
+    torch.testing.assert_close(module.fuse()(x), module(x), rtol=1e-10, atol=1e-11)
+
+
+def test_the_inference_form_multiplies_as_often_as_the_convolution() -> None:
+    with torch.device("meta"):
+        module: Any = ConditionalConvolution(experts=8).build((6, 9, 7))
+        costs = [module_cost(form, (6, 9, 7)).macs for form in (module, module.fuse())]
+    assert costs[0] == costs[1]
+
+
+def test_one_exported_conditional_convolution_takes_every_batch(tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float32)
+    shape = (5, 7, 6)
+    module: Any = randomized(ConditionalConvolution().build(shape))
+    export_onnx(module.fuse(), shape, tmp_path / "mixed.onnx", batch_size=None)
+    session = onnxruntime.InferenceSession(tmp_path / "mixed.onnx", providers=["CPUExecutionProvider"])
+    for batch in (1, 2, 5):
+        x = torch.randn(batch, *shape)
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), module(x), rtol=1e-5, atol=1e-5)
 
 
 def generated(projection: Any, token: Tensor) -> Tensor:
