@@ -22,8 +22,9 @@ class EnhancedFfn(ChannelMixer):
 
     The spatial shift has no parameters and no multiplications: hidden channel i takes the features of the neighboring
     position in direction i mod `directions`, 4 for the sides and 8 with the corners; zero outside. The direction thus
-    stays with the channel at every width. The summary of the paper names the shift and not its groups: equal groups of
-    hidden channels and one position a step are taken as its definition, as in S2-MLP (arXiv:2106.07477).
+    stays with the channel at every width. The summary of the paper names the shift and not its groups, and the authors'
+    repository holds no code: equal groups of hidden channels and one position a step are taken as its definition, as
+    in S2-MLP (arXiv:2106.07477).
     `ratio` is the hidden width over the channel count.
     """
 

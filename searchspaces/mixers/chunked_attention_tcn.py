@@ -24,8 +24,11 @@ class ChunkedAttentionTcn(TokenMixer):
     dilated by kernel^0, kernel^1, ... with SiLU between, so that their reach grows exponentially at linear cost:
     z = silu(W_z x'), q and k are z scaled and shifted per feature, v = silu(W_v x), o = softmax(q k^T / sqrt(d) + b) v
     inside chunks, b by distance; reset gate r = silu(W_r x'), update gate u = sigmoid(W_u x'), candidate
-    c = silu(W_c x' + U (r o)); y = u c + (1 - u) x. An image is the sequence of its rows. If not `causal`, the
-    convolutions are centred. Normalization before or after belongs to the block.
+    c = silu(W_c x' + U (r o)); y = u c + (1 - u) x. MEGA's equations are as published. Taken as the definition of
+    the convolutional network, of which the summary says that it is dilated and reaches far with few layers: depthwise,
+    as the moving average is; SiLU; and the kernel as the factor of the dilations, the largest that leaves no position
+    out. An image is the sequence of its rows. If not `causal`, the convolutions are centred. Normalization before or
+    after belongs to the block.
     """
 
     spatial_ranks: ClassVar[tuple[int, ...]] = (1, 2)

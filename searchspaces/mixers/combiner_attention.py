@@ -19,11 +19,12 @@ from searchspaces.part import Shape
 class CombinerAttention(TokenMixer):
     """Combiner with its fixed pattern: full attention as a conditional expectation (Ren et al., 2021, section 4).
 
-    arXiv:2107.05768. Regions are `region` positions in a row. p(j | i) = p(j) among the own region, and
-    p(j | i) = p(r | i) p(j | r) for j in another region r, where i sees r as one more key, the maximum over the
-    region's keys, and r sees its positions with the maximum over its queries. Every position is reached, at a cost of
-    t (region + t / region). If `causal`, i sees the positions before it in its region and the regions before. An image
-    is the sequence of its rows. The axial and logarithmic patterns are left out.
+    arXiv:2107.05768. Regions are `region` positions in a row (equation 10). Positions of the own region are attended to
+    directly; for j in another region r, p(j | i) = p(r | i) p(j | r) (equation 7), where i sees r as one more key, the
+    maximum over the region's keys, and r sees its positions with the maximum over its queries (section 3.2; its
+    alternative, DeepSets, is left out). Keys and regions are normalized together (equation 9). Every position is
+    reached, at a cost of t (region + t / region). If `causal`, i sees the positions before it in its region and the
+    regions before. An image is the sequence of its rows. The axial and logarithmic patterns are left out.
     """
 
     spatial_ranks: ClassVar[tuple[int, ...]] = (1, 2)

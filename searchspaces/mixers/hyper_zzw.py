@@ -24,10 +24,12 @@ class HyperZzw(TokenMixer):
     large as the image, and one for each of `kernels`. Multiplied with the features Z they become context-dependent
     weights, which then meet Z: globally Y = (W . Z) Z, a matrix product per channel over rows and columns; locally the
     kernel at a position is W times Z there, Y = Z . (W * Z). The branches, standardized per sample and channel, are
-    concatenated and compressed by a 1 x 1 convolution, here the sum of one per branch. As definition is taken what the
-    paper's operator says; its gating, channel interaction and the local loss of the slow network are left out. An image
-    that is not square uses as many columns of W . Z as Z has rows, and the other way round. Nothing depends on other
-    samples, where the published batch standardization does.
+    concatenated and compressed by a 1 x 1 convolution, here the sum of one per branch. The global form is also that of
+    the authors' code; for the local one the operator's definition is taken, an elementwise product with W and then a
+    convolution of Z: in their code the features enter the slow network and a batch has one kernel, so that samples
+    meet. The gating, the channel interaction and the local loss of the slow network are left out. An image that is not
+    square uses as many columns of W . Z as Z has rows, and the other way round. Nothing depends on other samples, where
+    the published batch standardization does.
     """
 
     kernels: Annotated[tuple[Odd, ...], Field(min_length=1)] = (3, 7)

@@ -18,8 +18,9 @@ from searchspaces.part import Shape
 class MambaMixer(TokenMixer):
     """Selective token mixer of MambaMixer (Behrouz et al., 2024, arXiv:2403.19888, section 3).
 
-    out(S6(silu(conv(value(x)))) * MLP(x)): unlike Mamba's, the gate is a two-layer perceptron, and images are scanned
-    in `directions`, the rows both ways or rows and columns both ways (ViM2); a sequence both ways, or with one
+    out(S6(silu(conv(value(x)))) * MLP(x)): unlike Mamba's, the gate is a perceptron without a non-linearity behind it;
+    two layers with SiLU between are taken as its definition, which the text leaves open. Images are scanned in
+    `directions`, the rows both ways or rows and columns both ways (ViM2); a sequence both ways, or with one
     direction, causally, as a time series (TSM2) is. The channel half of the block is the channel mixer
     `selective_channel_mixer`. The weighted averages of earlier layers' outputs, by which the paper connects its
     mixers, belong to a network and are left out.

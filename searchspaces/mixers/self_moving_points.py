@@ -22,7 +22,8 @@ class SelfMovingPoints(TokenMixer):
     Section 3: the kernel at p is the mean over the points i in reach of w_i g(p), with g(p) = 1 - |p - p_i|_1 / r_i and
     in reach where that is above zero. Positions p_i in [-1, 1]^2 and radii r_i are learned and shared by all channels,
     each channel has its weights. The parameters do not grow with `kernel`, the number of taps at which the function is
-    read. The small dense convolution beside it in the paper's network is left out.
+    read. The mean is the paper's and that of the authors' code for sequences and small images; their code for ImageNet
+    has the sum in its place. The small convolution beside it in the paper's network is left out.
     """
 
     kernel: Annotated[Odd, Field(le=63)] = 11
