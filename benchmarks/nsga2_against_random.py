@@ -83,8 +83,7 @@ def trained(experiment: Experiment, problem: Problem, placements: Placements) ->
     task = experiment.task.load()
     trainee = Trainee(Supernet(placements), placements, task)
     Fit(experiment.training, trainee, experiment.seed).run(progress())
-    evaluator = Evaluator(trainee.supernet, task, problem.costs)  # type: ignore[arg-type]
-    return lambda row: evaluator.evaluate(row)["error"]
+    return Evaluator(trainee.supernet, task, placements.space).error
 
 
 def synthetic(problem: Problem) -> Error:

@@ -117,6 +117,11 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def usable_processor_cores() -> int:
+    """Cores whose units this process need not share with itself; hardware threads of one core count once."""
+    return max(1, min(psutil.cpu_count(logical=False) or 1, _usable_cores()))
+
+
 def _instruction_sets(flags: str) -> tuple[str, ...]:
     """The flags that matter to kernels."""
     return tuple(sorted(flag for flag in flags.split() if _RELEVANT.fullmatch(flag)))

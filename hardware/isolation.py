@@ -11,7 +11,6 @@ import gc
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+from hardware import child
 from hardware.measurement import Failure, MeasurementError
 from hardware.session import Reply, Request, Session, Step
 from hardware.timing import TimingSettings
@@ -31,9 +31,6 @@ Progress = Callable[[int, int], None]
 _POLL_S = 0.25
 _IDLE_S = 20.0
 _START_MS = 120_000.0
-_LAST_LINES = 8
-_LAST_BYTES = 4096
-_KILL_PARENT_GONE = 1
 _BOOT = "import sys; sys.path[:] = {path!r}; from hardware.isolation import _serve; _serve({handle})"
 
 _here: ContextVar[bool] = ContextVar("measure_in_this_process", default=False)
@@ -103,14 +100,7 @@ class Worker:
         self._words = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             boot = _BOOT.format(path=sys.path, handle=theirs.fileno())
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", boot],
-                stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=self._words,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            self.process = child.start(boot, [theirs.fileno()], self._words)
 
     @property
     def usable(self) -> bool:
@@ -171,27 +161,20 @@ class Worker:
     def _died(self, step: Step | None) -> Death | Exception | None:
         """The state for a process that ended by itself, with its own words."""
         code = self.process.wait()
-        how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        how = child.end(code)
         if step is None:
             return self._unborn(how) if code > 0 else None
         return self._death(step, "crashed", how)
 
     def _unborn(self, how: str) -> Exception:
-        words = self._last_words()
+        words = child.last_words(self._words)
         self.kill()
         return RuntimeError(f"the process that measures cannot start: {how}: {words}")
 
     def _death(self, step: Step, state: Failure, how: str) -> Death:
-        words = self._last_words()
+        words = child.last_words(self._words)
         self.kill()
         return Death(step.job, MeasurementError(state, f"{how}: {words}" if words else how))
-
-    def _last_words(self) -> str:
-        """The last lines that it wrote to its standard output or error."""
-        size = self._words.seek(0, os.SEEK_END)
-        self._words.seek(max(size - _LAST_BYTES, 0))
-        lines = self._words.read().decode(errors="replace").strip().splitlines()
-        return "\n".join(lines[-_LAST_LINES:])
 
 
 def _worker() -> Worker:
@@ -226,7 +209,7 @@ def _serve(handle: int, idle_s: float = _IDLE_S) -> None:
     os.set_inheritable(handle, False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    _die_with_parent()
+    child.die_with_parent()
     gc.collect()
     gc.freeze()
     with Connection(handle) as connection:
@@ -262,14 +245,3 @@ def _send(connection: Connection, message: Any) -> None:
         connection.send_bytes(data)
     except OSError:
         os._exit(0)
-
-
-def _die_with_parent() -> None:
-    """Asks Linux to kill this process when the parent ends; elsewhere the closed connection ends it."""
-    if sys.platform == "linux":
-        import ctypes
-
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_KILL_PARENT_GONE, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from hardware.backends._role import Backend
 from nas import yaml_source
+from nas.executors._role import Executor
+from nas.executors.local import Local
 from nas.strategies._role import Strategy
 from nas.tasks._role import Task
 from nas.training._role import Training
@@ -66,10 +68,11 @@ class Experiment(Part):
     training: Training
     strategy: Strategy
     finalize: Finalize = Finalize()
+    executor: Executor = Local()
     seed: Annotated[int, Field(ge=0)] = 0
 
     def resolved(self) -> dict[str, Any]:
-        """Everything that the run depends on, defaults included, as plain data."""
+        """The whole configuration, defaults included, as plain data."""
         data = describe_open(self)
         return {name: data[name] for name in type(self).model_fields}
 

@@ -1,4 +1,4 @@
-"""Evaluator: what an architecture is worth (under shared weights) and what it costs (from tables)."""
+"""What an architecture is worth (under shared weights) and what it costs (from tables)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from predictors._role import Model
 from searchspaces.cost import cost
 from searchspaces.placements import Placements, Unit
-from searchspaces.space import Genes
+from searchspaces.space import Genes, SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,21 +67,20 @@ def stored_bytes(unit: Unit) -> float:
 
 
 class Evaluator:
-    """Values of one architecture at a time: error on the validation images under shared weights, and costs."""
+    """The error of one architecture at a time on the validation images, under shared weights."""
 
-    def __init__(self, supernet: Supernet, task: LoadedTask, costs: CostTables) -> None:
-        self.supernet, self.task, self.costs = supernet, task, costs
+    def __init__(self, supernet: Supernet, task: LoadedTask, space: SearchSpace) -> None:
+        self.supernet, self.task, self.space = supernet, task, space
 
     @cached_property
     def _calibration(self) -> list[Tensor]:
         return [inputs for inputs, _ in self.task.calibration()]
 
-    def evaluate(self, row: Genes) -> Mapping[str, float]:
-        """Every value of a row's architecture, by name."""
-        network = self.supernet.subnet(self.costs.placements.space.decode(row))
+    def error(self, row: Genes) -> float:
+        """The error of a row's architecture [decisions], its statistics recalibrated."""
+        network = self.supernet.subnet(self.space.decode(row))
         network.recalibrate(self._calibration)
-        costs = self.costs(row[None])
-        return {"error": error(network, self.task), **{name: float(value[0]) for name, value in costs.items()}}
+        return error(network, self.task)
 
 
 def error(network: nn.Module, task: LoadedTask, split: str = "validation") -> float:

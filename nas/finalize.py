@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from nas.archive import Trial
-from nas.config import Finalize
-from nas.export._bundle import read_bundle, write_bundle
-from nas.export._role import Deployable
+from nas.config import Experiment
+from nas.executors._context import Context
+from nas.executors._pool import Job, Lost, Tell, reproducible
+from nas.export._bundle import finish_draft, read_bundle, write_bundle, write_draft
+from nas.export._manifest import faults
+from nas.export._role import Deployable, ExportError
 from nas.files import write_atomic
+from nas.progress import ToldProgress
 from nas.training._fit import Fit
 from nas.training._role import Trainee
 from nas.training.sandwich import Sandwich
@@ -32,20 +37,65 @@ if TYPE_CHECKING:
 def finalize(run: Run) -> list[dict[str, Any]]:
     """Exports what `finalize.models` allows of the front and writes `front.json` and `front.csv`.
 
-    An architecture that is exported already is not exported again.
+    An architecture that is exported already is not exported again. Files are made by all workers; latencies are
+    measured once no worker is left, one after the other.
     """
     with run.open_archive() as archive:
         found = archive.front(run.problem)
         chosen = [found[number] for number in spread(coordinates(run, found), run.experiment.finalize.models)]
-    front = []
-    with run.progress.phase("export", total=len(chosen)) as phase:
-        for trial in chosen:
-            front.append(exported(run, trial, run.folder / "exports" / trial.architecture_id))
+    missing = [trial for trial in chosen if read_bundle(bundle_folder(run, trial)) is None]
+    draft(run, missing, len(chosen))
+    run.pool.close()
+    with run.progress.phase("measure", total=len(chosen), done=len(chosen) - len(missing)) as phase:
+        for trial in missing:
+            finish_draft(deployable(run, trial), draft_folder(run, trial), bundle_folder(run, trial))
             phase.advance()
             run.check()
+    front = [known for trial in chosen if (known := read_bundle(bundle_folder(run, trial))) is not None]
     write_front(run.folder, front)
     measure_twins(run, front)
     return front
+
+
+def draft(run: Run, trials: Sequence[Trial], total: int) -> None:
+    """Fine-tunes, writes and verifies the files of these trials, but for those whose drafts are there."""
+    wanted = [trial for trial in trials if faults(draft_folder(run, trial))]
+    names = [trial.architecture_id for trial in wanted]
+    jobs = [Drafting(trial, draft_folder(run, trial).absolute()) for trial in wanted]
+    with run.progress.phase("export", total=total, done=total - len(jobs)) as phase:
+        results = run.pool.map(jobs, run.check, lambda number, words: phase.advance(0, f"{names[number]}: {words}"))
+        for name, result in zip(names, results, strict=True):
+            if isinstance(result, Lost):
+                raise ExportError(f"{name}: {result.reason}")
+            phase.advance()
+    run.check()
+
+
+def bundle_folder(run: Run, trial: Trial) -> Path:
+    """Where the files of an architecture are."""
+    return run.folder / "exports" / trial.architecture_id
+
+
+def draft_folder(run: Run, trial: Trial) -> Path:
+    """Where they are until they are measured."""
+    return run.folder / "checkpoints" / "drafts" / trial.architecture_id
+
+
+def deployable(run: Run, trial: Trial) -> Deployable:
+    """The architecture, without weights."""
+    return Deployable(Architecture.parse(trial.architecture), {}, run.task, run.experiment.hardware, trial.values)
+
+
+@dataclass(frozen=True)
+class Drafting(Job[None]):
+    """The files of one architecture: fine-tuned, written and verified."""
+
+    trial: Trial
+    folder: Path
+
+    def run(self, context: Context, tell: Tell) -> None:
+        """Writes the draft of the bundle."""
+        write_draft(trained(context, self.trial, tell), self.folder, tell)
 
 
 def spread(values: npt.NDArray[np.float64], most: int) -> list[int]:
@@ -80,28 +130,31 @@ def exported(run: Run, trial: Trial, folder: Path, formats: list[str] | None = N
     known = read_bundle(folder) if formats is None else None
     if known is not None:
         return known
+    with run.progress.phase("export", total=1) as phase:
+        with reproducible(run.experiment.seed):
+            model = trained(run.context, trial, lambda words: phase.advance(0, words))
+        found = write_bundle(model, folder, formats)
+        phase.advance()
+    return found
+
+
+def trained(context: Context, trial: Trial, tell: Tell) -> Deployable:
+    """An architecture with its weights, fine-tuned where the configuration asks for it, statistics recalibrated."""
+    experiment, task, supernet = context.experiment, context.trainee.task, context.trainee.supernet
     architecture = Architecture.parse(trial.architecture)
-    state = trained(run, architecture)
-    model = Deployable(architecture, state, run.task, run.experiment.hardware, trial.values)
-    return write_bundle(model, folder, formats)
-
-
-def trained(run: Run, architecture: Architecture) -> dict[str, torch.Tensor]:
-    """The weights of one architecture, fine-tuned where the configuration asks for it, statistics recalibrated."""
-    settings, supernet = run.experiment.finalize, run.trainee.supernet
-    if settings.epochs:
+    if experiment.finalize.epochs:
         supernet = supernet.specialize(architecture)
         alone = Placements(SearchSpace(architecture.input_shape, architecture.layers))
-        fit = Fit(fine_tuning(run, settings), Trainee(supernet, alone, run.task), run.experiment.seed, tuning=True)
-        fit.run(run.progress, f"fine-tune {architecture.id}")
+        fit = Fit(fine_tuning(experiment), Trainee(supernet, alone, task), experiment.seed, tuning=True)
+        fit.run(ToldProgress(tell), "fine-tune")
     network = supernet.subnet(architecture)
-    network.recalibrate([inputs for inputs, _ in run.task.calibration()])
-    return network.state()
+    network.recalibrate([inputs for inputs, _ in task.calibration()])
+    return Deployable(architecture, network.state(), task, experiment.hardware, trial.values)
 
 
-def fine_tuning(run: Run, settings: Finalize) -> Sandwich:
+def fine_tuning(experiment: Experiment) -> Sandwich:
     """The sandwich of one: training of a single architecture."""
-    training = run.experiment.training
+    training, settings = experiment.training, experiment.finalize
     return Sandwich(
         epochs=settings.epochs,
         batch_size=training.batch_size,

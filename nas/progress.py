@@ -32,6 +32,32 @@ class Progress(ABC):
         """A phase of `total` steps, of which a resumed run has `done` some already. Phases may stand in one another."""
 
 
+class ToldProgress(Progress):
+    """Words for each step, for whoever shows them in a phase of his own."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None, done: int = 0) -> Iterator[Phase]:
+        """Tells of its beginning and of each step."""
+        yield _Told(self._tell, name, total, done)
+
+
+class _Told(Phase):
+    """One phase as words."""
+
+    def __init__(self, tell: Callable[[str], None], name: str, total: int | None, done: int) -> None:
+        self._tell, self._name, self._total, self._done = tell, name, total, done
+        self.advance(0)
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        """Tells `fine-tune 12/40, loss 0.31`."""
+        self._done += amount
+        count = self._name if self._total is None else f"{self._name} {self._done}/{self._total}"
+        self._tell(", ".join(filter(None, [count, note])))
+
+
 def progress(stream: TextIO | None = None, clock: Clock = time.monotonic) -> Progress:
     """Bars if the stream (standard error if not given) is a terminal, else lines."""
     stream = sys.stderr if stream is None else stream

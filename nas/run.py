@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,9 @@ import yaml
 
 from nas.archive import Archive, Trial
 from nas.config import Experiment
-from nas.evaluator import CostTables, Evaluator
+from nas.evaluator import CostTables
+from nas.executors._context import Context
+from nas.executors._pool import Job, Lost, Pool, Tell
 from nas.files import write_atomic
 from nas.problem import Direction, Problem
 from nas.profiling import Profiler
@@ -58,8 +60,11 @@ class Run:
             self.write_resolved()
         self.problem.sample_feasible(np.random.default_rng(self.experiment.seed), 1)
         self.train()
-        self.search()
-        front = finalize(self)
+        try:
+            self.search()
+            front = finalize(self)
+        finally:
+            self.pool.close()
         write_report(self.folder)
         return front
 
@@ -104,10 +109,21 @@ class Run:
         torch.manual_seed(self.experiment.seed)
         return Trainee(Supernet(self.placements), self.placements, self.task)
 
+    @cached_property
+    def context(self) -> Context:
+        """What jobs need of this run."""
+        return Context(self.experiment, self.trainee)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The workers, who know the shared weights as they are when the first job is begun."""
+        return self.experiment.executor.pool(self.context)
+
     @property
     def fingerprint(self) -> str:
-        """All that the search's course depends on."""
-        return json.dumps(self.experiment.resolved(), sort_keys=True)
+        """All that the search's course depends on; where it is computed is no part of that."""
+        resolved = {name: value for name, value in self.experiment.resolved().items() if name != "executor"}
+        return json.dumps(resolved, sort_keys=True)
 
     def write_resolved(self) -> None:
         """`resolved.yaml`: the whole configuration, the seed among it, and the versions that ran it."""
@@ -131,16 +147,20 @@ class Run:
     def search(self) -> None:
         """Asks the strategy and evaluates what it proposes, until its evaluations are spent."""
         total = self.experiment.strategy.evaluations
-        evaluator = Evaluator(self.trainee.supernet, self.task, self.costs)
         with self.open_archive() as archive, self.progress.phase("search", total=total, done=len(archive)) as phase:
             verification = Verification(self.profiler, self.problem, archive)
             while len(archive) < total and len(rows := self.candidates(archive)):
-                for row in rows:
-                    archive.add(self.trial(len(archive), row, evaluator))
+                for row, error in zip(rows, self.errors(rows), strict=True):
+                    archive.add(self.trial(len(archive), row, error))
                     phase.advance(note=f"front {len(archive.front(self.problem))}")
-                    self.check()
+                self.check()
                 verification.catch_up()
             verification.finish()
+
+    def errors(self, rows: Genes) -> Iterator[float | Lost]:
+        """The errors of rows [n, decisions], in their order."""
+        jobs = [Judgement(tuple(int(gene) for gene in row)) for row in rows]
+        return self.pool.map(jobs, self.check)
 
     def candidates(self, archive: Archive) -> Genes:
         """What the strategy proposes, up to the next verification."""
@@ -148,8 +168,22 @@ class Run:
         rows = strategy.ask(self.problem, archive, self.experiment.seed)
         return rows[: min(strategy.evaluations, (len(archive) // every + 1) * every) - len(archive)]
 
-    def trial(self, number: int, row: Genes, evaluator: Evaluator) -> Trial:
-        """One evaluated architecture."""
+    def trial(self, number: int, row: Genes, error: float | Lost) -> Trial:
+        """One architecture that was evaluated, or whose evaluation was lost."""
         architecture = self.space.decode(row)
         genes = tuple(int(gene) for gene in row)
-        return Trial(number, architecture.id, genes, architecture.describe(), dict(evaluator.evaluate(row)))
+        costs = {name: float(value[0]) for name, value in self.costs(row[None]).items()}
+        if isinstance(error, Lost):
+            return Trial(number, architecture.id, genes, architecture.describe(), costs, "crashed", error.reason)
+        return Trial(number, architecture.id, genes, architecture.describe(), {"error": error, **costs})
+
+
+@dataclass(frozen=True)
+class Judgement(Job[float]):
+    """The error of one architecture under the shared weights."""
+
+    genes: tuple[int, ...]
+
+    def run(self, context: Context, tell: Tell) -> float:
+        """The error on the validation images."""
+        return context.evaluator.error(np.array(self.genes, dtype=np.int64))

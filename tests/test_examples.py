@@ -20,6 +20,7 @@ BUDGET = {
     "strategy.population": "6",
     "finalize.models": "1",
     "finalize.epochs": "1",
+    "executor": "{kind: local, workers: 1}",
 }
 SMALL_DATA = {"glyphs": {"task.data.samples_per_class": "20"}}
 

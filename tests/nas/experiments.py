@@ -19,6 +19,7 @@ profile: {networks: 12, verified: 2, every: 5}
 training: {kind: sandwich, epochs: 2, batch_size: 256, random: 1}
 strategy: {kind: nsga2, evaluations: 12, population: 6}
 finalize: {models: 2}
+executor: {kind: local, workers: 1}
 """
 
 

@@ -78,7 +78,7 @@ def kill_when(config: Path, folder: Path, trials_before: int, seconds: float) ->
         process.stdout.readline()
     archive = folder / "archive.sqlite"
     while process.poll() is None and trials_before > 0:
-        if archive.exists() and _rows(archive) >= trials_before:
+        if archive.exists() and rows(archive) >= trials_before:
             break
         time.sleep(0.002)
     time.sleep(seconds)
@@ -86,7 +86,7 @@ def kill_when(config: Path, folder: Path, trials_before: int, seconds: float) ->
     process.wait()
 
 
-def _rows(archive: Path) -> int:
+def rows(archive: Path) -> int:
     import sqlite3
 
     connection = sqlite3.connect(f"file:{archive}?mode=ro", uri=True, timeout=1)

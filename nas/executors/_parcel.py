@@ -1,0 +1,69 @@
+"""Parcel: an object for several processes, whose arrays lie in one file that all of them map."""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+ALIGNMENT = 64
+"""Bytes, as torch and numpy align what they allocate: how sums are rounded can depend on it."""
+Index = tuple[bytes, tuple[tuple[int, int], ...]]
+"""The pickle, and the place and size of each of its buffers."""
+
+
+class Parcel:
+    """A pickled object in two parts: an index to send, and an open file, which has no name, to inherit.
+
+    Raises:
+        TypeError: the object cannot be pickled.
+    """
+
+    def __init__(self, value: object) -> None:
+        buffers: list[pickle.PickleBuffer] = []
+        data = pickled(value, buffers)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self.index: Index = data, tuple(self._written(buffers))
+        self._file.write(bytes(ALIGNMENT))
+        self._file.flush()
+
+    @property
+    def handle(self) -> int:
+        """The file's descriptor."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Lets go of the file; who has mapped it keeps it."""
+        self._file.close()
+
+    def _written(self, buffers: list[pickle.PickleBuffer]) -> Iterator[tuple[int, int]]:
+        """Writes the buffers, each aligned; their places and sizes."""
+        for buffer in buffers:
+            self._file.write(bytes(-self._file.tell() % ALIGNMENT))
+            place, raw = self._file.tell(), buffer.raw()
+            self._file.write(raw)
+            yield place, raw.nbytes
+
+
+def unpacked(index: Index, handle: int) -> Any:
+    """The object; its arrays are shared with other processes until one of them writes to its own."""
+    data, places = index
+    shared = memoryview(mmap.mmap(handle, 0, access=mmap.ACCESS_COPY))
+    return pickle.loads(data, buffers=[shared[place : place + size] for place, size in places])
+
+
+def pickled(value: object, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:
+    """The pickle of a value.
+
+    Raises:
+        TypeError: it cannot be pickled.
+    """
+    try:
+        return pickle.dumps(value, protocol=5, buffer_callback=None if buffers is None else buffers.append)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            f"cannot be sent to a worker process: {error}; define parts at the top of a module that can be imported, "
+            "or set executor.workers to 1"
+        ) from error
