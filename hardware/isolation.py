@@ -29,7 +29,7 @@ from hardware.timing import TimingSettings
 Progress = Callable[[int, int], None]
 
 _POLL_S = 0.25
-_IDLE_S = 20.0
+_IDLE_S = 60.0
 _START_MS = 120_000.0
 _BOOT = "import sys; sys.path[:] = {path!r}; from hardware.isolation import _serve; _serve({handle})"
 
@@ -80,7 +80,7 @@ def ask(request: Request, progress: Progress | None = None) -> Reply | Death:
 
 
 def shut_down() -> None:
-    """Ends this thread's worker; the next request starts another. An idle worker ends by itself after 20 s."""
+    """Ends this thread's worker; the next request starts another. An idle worker ends by itself after 60 s."""
     worker: Worker | None = getattr(_mine, "worker", None)
     if worker is not None:
         worker.kill()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware.backends._role import Workload
 from hardware.timing import FINAL, TimingSettings
 from nas.files import write_atomic
+from nas.profiling import Advance
 from searchspaces.architecture import Architecture
 from searchspaces.blocks._role import Block
 from searchspaces.graph import Edge, Graph
@@ -40,7 +42,8 @@ def measure_twins(
 ) -> list[dict[str, float | str]]:
     """Latencies of the fastest and the slowest float32 model and of their twins, kept in `int8_twins.json`.
 
-    Empty where the space has no integer policies, or the backend does not deploy them.
+    Empty where the space has no integer policies, or the backend does not deploy them. What matters is how a network
+    compares with its twin beside it, so nothing is repeated because the machine is not as it was at other times.
     """
     backend = run.experiment.hardware
     asked = any(unit.part.quantization.integer for unit in run.placements.units)
@@ -52,7 +55,9 @@ def measure_twins(
     ordered = sorted(floats, key=lambda entry: entry["latency_ms"])
     ends = {entry["id"]: entry for entry in (ordered[0], ordered[-1])}
     pairs = [(a, integer_twin(a)) for a in (Architecture.parse(entry["architecture"]) for entry in ends.values())]
-    measured = backend.measure([Workload(network) for pair in pairs for network in pair], settings)
+    jobs = [Workload(network) for pair in pairs for network in pair]
+    with run.progress.phase("int8 twins", total=len(jobs)) as phase:
+        measured = backend.measure(jobs, replace(settings, repeats=0), Advance(phase, len(jobs)))
     found: list[dict[str, float | str]] = [
         {"id": name, "float32_ms": plain.milliseconds, "int8_ms": integer.milliseconds}
         for name, plain, integer in zip(ends, measured[::2], measured[1::2], strict=True)

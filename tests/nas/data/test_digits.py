@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
+from nas.data import digits
 from nas.data._images import Images
-from nas.data._role import Dataset
+from nas.data._role import DataError, Dataset
 from nas.data.digits import Digits
 from searchspaces.registry import kinds, resolve
 
@@ -38,6 +40,23 @@ def test_digits_are_1797_images_in_stratified_disjoint_splits(check_splits: Call
     for part in (splits.train, splits.validation, splits.test, splits.calibration):
         counts = np.bincount(part.targets)
         assert counts.max() - counts.min() <= 0.1 * counts.mean() + 2
+
+
+def test_digits_are_those_that_scikit_learn_loads() -> None:
+    from sklearn.datasets import load_digits
+
+    images, targets = load_digits(return_X_y=True)
+    splits = Digits().load()
+    parts = (splits.train, splits.validation, splits.test)
+    found = np.concatenate([np.c_[part.pixels.reshape(len(part), -1), part.targets] for part in parts])
+    expected = np.c_[images, targets].astype(np.int64)
+    assert np.array_equal(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)])
+
+
+def test_digits_that_are_not_installed_are_an_error_that_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="pip install scikit-learn"):
+        Digits().load()
 
 
 def test_the_seed_decides_the_splits_of_digits() -> None:
