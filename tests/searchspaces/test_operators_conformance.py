@@ -90,14 +90,6 @@ PARTS = list(variants())
 CASES = [(part, shape) for part in PARTS for rank in part.spatial_ranks for shape in SHAPES[rank]]
 
 
-@pytest.fixture
-def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.parametrize("part_class", DESCRIBED, ids=lambda part_class: part_class.kind())
 def test_every_value_that_a_field_takes_is_read_from_plain_data(part_class: type[Part]) -> None:
     for field in part_class.model_fields:

@@ -17,7 +17,7 @@ from searchspaces.channel_mixers.multigroup_mlp import MultigroupMlp
 from searchspaces.fused import fused
 from searchspaces.mixers._multigroup import GroupedConvolution, MultigroupConvolution
 from searchspaces.mixers.lightweight_attention import LightweightAttention
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, attended, image_of, per_head, positions
+from tests.searchspaces.twins import assert_equal_in_value_and_gradient
 
 PARTS = [
     ConvolutionalFusion(kernel=5, mlp=MultigroupMlp(ratio=1.5, groups=(1, 2, 3))),
@@ -86,28 +86,6 @@ def test_branches_add_up() -> None:
     branches: list[nn.Module] = list(module.get_submodule("branches").children())
     assert len(branches) == 3
     torch.testing.assert_close(module(x), branches[0](x) + branches[1](x) + branches[2](x))
-
-
-@pytest.mark.parametrize("size", [(3, 5), (4, 4), (1, 2)])
-def test_lightweight_attention_attends_to_means_of_windows(size: tuple[int, int]) -> None:
-    def by_definition(module: nn.Module, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        corners = [(y, z) for y in range(0, height, 2) for z in range(0, width, 2)]
-        means = [x[:, :, y : y + 2, z : z + 2].mean((2, 3), keepdim=True) for y, z in corners]
-        query = module.get_submodule("query")(x)
-        keys, values = ([module.get_submodule(role)(mean)[..., 0, 0] for mean in means] for role in ("key", "value"))
-        pixels = []
-        for y, z in positions(size):
-            heads = [
-                attended(query[:, part, y, z], [key[:, part] for key in keys], [value[:, part] for value in values])
-                for part in per_head(3, 2)
-            ]
-            pixels.append(torch.cat(heads, 1))
-        mixed: Tensor = module.get_submodule("output")(image_of(pixels, x))
-        return mixed
-
-    module = LightweightAttention(heads=2, head_width=3, reduction=2).build((5, *size))
-    assert_equal_in_value_and_gradient(seasoned(module, (5, *size)), by_definition, (5, *size))
 
 
 def test_a_filter_keeps_its_shortcut_in_inference() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from searchspaces.channel_mixers.block_ffn import BlockFfn, activation_locality, chunk_sparsification
+from tests.searchspaces.twins import token_by_token, twin_of
 
 SHAPES = [(5, 3, 4), (3, 1, 2), (8, 5, 1)]
 
@@ -27,6 +28,7 @@ def matrix(layer: Any) -> Any:
     return layer.weight.detach().numpy()[:, :, 0, 0]
 
 
+@pytest.mark.oracle("block_ffn")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("experts", [1, 3, 8])
 def test_experts_are_weighted_by_normalized_rectified_scores(experts: int, shape: Any) -> None:
@@ -41,6 +43,20 @@ def test_experts_are_weighted_by_normalized_rectified_scores(experts: int, shape
             hidden = matrix(expert.expand) @ token
             expected += weight * (matrix(expert.project) @ (hidden / (1 + np.exp(-hidden))))
         np.testing.assert_allclose(module(x)[1, :, i, j].detach().numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+@twin_of(*((BlockFfn(experts=experts, ratio=2.0), shape) for experts, shape in zip([1, 3, 8], SHAPES, strict=True)))
+def routed(part: BlockFfn, module: Any, x: Tensor) -> Tensor:
+    """Each token with the experts whose score is above zero."""
+
+    def compute(token: Tensor) -> Tensor:
+        active = (module.router.projection.weight[:, :, 0, 0] @ token).clamp(min=0)
+        weights = active / (active.square().mean() + module.router.eps).sqrt() * module.router.factor
+        used = [index for index, score in enumerate(active) if score > 0]
+        outputs = [weights[i] * module.experts[i](token[None, :, None, None])[0, :, 0, 0] for i in used]
+        return sum(outputs, torch.zeros_like(token))
+
+    return token_by_token(compute, x)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

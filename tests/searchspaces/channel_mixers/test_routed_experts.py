@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import erf, expit, softmax
+from torch import Tensor
 
 from searchspaces.channel_mixers.fast_feedforward import FastFeedforward, decision_entropy
 from searchspaces.channel_mixers.shared_experts import SharedExperts, balance
+from tests.searchspaces.twins import assert_equal_in_value_and_gradient, randomized, token_by_token, twin_of
 
 SHAPES = [(5, 3, 4), (3, 1, 2), (8, 5, 1)]
 
@@ -31,6 +34,7 @@ def perceptron(expert: Any, token: Any, function: Any) -> Any:
     return matrix(expert.project) @ function(matrix(expert.expand) @ token)
 
 
+@pytest.mark.oracle("shared_experts")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("experts", "active", "shared"), [(4, 2, 1), (8, 3, 2), (2, 5, 0), (1, 1, 1)])
 def test_shared_experts_and_the_nearest_routed_ones_are_summed(
@@ -49,6 +53,24 @@ def test_shared_experts_and_the_nearest_routed_ones_are_summed(
         for mode in (True, False):
             found = module.train(mode)(x)[1, :, i, j].detach().numpy()
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@twin_of(
+    (SharedExperts(experts=4, active=2), (5, 3, 4)),
+    (SharedExperts(active=3, shared=2), (3, 1, 2)),
+    (SharedExperts(experts=2, active=5, shared=0), (8, 5, 1)),
+)
+def nearest(part: SharedExperts, module: Any, x: Tensor) -> Tensor:
+    """Each token with the shared expert and the routed ones in the order of their affinity."""
+    routed = module.routed if part.shared else module
+
+    def compute(token: Tensor) -> Tensor:
+        pixel, affinity = token[None, :, None, None], (routed.router.projection.weight[:, :, 0, 0] @ token).softmax(0)
+        chosen = sorted(range(part.experts), key=lambda i: -float(affinity[i].detach()))[: part.active]
+        shared = module.shared(pixel) if part.shared else torch.zeros_like(pixel)
+        return sum((affinity[i] * routed.experts[i](pixel) for i in chosen), shared)[0, :, 0, 0]
+
+    return token_by_token(compute, x)
 
 
 def test_more_experts_are_finer_ones() -> None:
@@ -94,6 +116,7 @@ def walk(module: Any, token: Any, node: int = 0, level: int = 0, leaf: int = 0) 
     return (1 - right_share) * left + right_share * right, right_leaf if right_share >= 0.5 else left_leaf
 
 
+@pytest.mark.oracle("fast_feedforward")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_tree_mixes_its_leaves_in_training_and_goes_to_one_when_deployed(depth: int, shape: Any) -> None:
@@ -106,6 +129,30 @@ def test_a_tree_mixes_its_leaves_in_training_and_goes_to_one_when_deployed(depth
         mixture, leaf = walk(module, token)
         np.testing.assert_allclose(mixed[1, :, i, j], mixture, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(deployed[1, :, i, j], perceptron(module.experts[leaf], token, gelu), rtol=1e-9)
+
+
+@twin_of(*((FastFeedforward(depth=depth, ratio=2.0), shape) for depth in (1, 2, 3) for shape in SHAPES))
+def descent(part: FastFeedforward, module: Any, x: Tensor) -> Tensor:
+    """Each token with the leaf at the end of its decisions if deployed, with the mixture of both ways in training."""
+
+    def below(token: Tensor, level: int = 0, leaf: int = 0) -> Tensor:
+        if level == part.depth:
+            return module.experts[leaf](token[None, :, None, None])[0, :, 0, 0]  # type: ignore[no-any-return]
+        nodes, node = module.router.nodes, 2**level - 1 + leaf
+        right = torch.sigmoid(nodes.weight[node, :, 0, 0] @ token + nodes.bias[node])
+        if not module.training:
+            return below(token, level + 1, leaf + 2**level * int(right >= 0.5))
+        return (1 - right) * below(token, level + 1, leaf) + right * below(token, level + 1, leaf + 2**level)
+
+    return token_by_token(below, x)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_soft_tree_has_the_gradients_of_the_mixture(shape: Any) -> None:
+    part = FastFeedforward(depth=2, ratio=2.0)
+    module: Any = randomized(part.build(shape)).train()
+    module.router.progress(0.0)
+    assert_equal_in_value_and_gradient(module, partial(descent, part), shape)
 
 
 def test_at_the_end_of_training_a_tree_computes_what_is_deployed_and_still_learns() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from pydantic import ValidationError
 from scipy.fft import dctn
 from scipy.ndimage import correlate1d
 from scipy.special import expit
@@ -20,6 +19,8 @@ from searchspaces.gates.efficient_channel_attention import EfficientChannelAtten
 from searchspaces.gates.multispectral import LOW, TOP, Multispectral
 from searchspaces.gates.squeeze_excitation import SqueezeExcitation
 from searchspaces.parse import parse
+from tests.searchspaces import twins
+from tests.searchspaces.twins import twin_of
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +34,7 @@ def features(*shape: int) -> torch.Tensor:
     return torch.randn(2, *shape, dtype=torch.float64)
 
 
+@pytest.mark.oracle("efficient_channel_attention")
 @pytest.mark.parametrize("shape", [(9, 3, 5), (2, 4, 4), (1, 2, 3), (6, 11)])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 def test_efficient_channel_attention_correlates_the_means(kernel: int, shape: Any) -> None:
@@ -53,6 +55,7 @@ def test_the_adaptive_kernel_grows_with_the_logarithm_of_the_channels(channels: 
     assert sum(parameter.numel() for parameter in module.parameters()) == kernel
 
 
+@pytest.mark.oracle("multispectral")
 @pytest.mark.parametrize("shape", [(5, 7, 7), (6, 14, 21), (3, 5, 9), (4, 1, 2)])
 @pytest.mark.parametrize("frequencies", [1, 4, 16, ((2, 1), (0, 6), (6, 6))])
 def test_each_channel_is_squeezed_to_its_coefficient_of_the_cosine_transform(shape: Any, frequencies: Any) -> None:
@@ -116,6 +119,7 @@ def pointwise(x: Array, layer: Any) -> Array:
     return np.einsum("dc,bchw->bdhw", array(layer.weight)[:, :, 0, 0], x) + array(layer.bias)[:, None, None]  # type: ignore[no-any-return]
 
 
+@pytest.mark.oracle("conditional_channel_weighting")
 @pytest.mark.parametrize("shape", [(8, 8, 8), (5, 7, 9), (3, 1, 2), (2, 5, 3)])
 @pytest.mark.parametrize("resolutions", [1, 2, 3])
 def test_conditional_weights_come_from_the_coarsest_branch(resolutions: int, shape: Any) -> None:
@@ -147,17 +151,22 @@ def test_branches_that_are_poolings_collapse_into_one(resolutions: int) -> None:
     np.testing.assert_allclose(array(gate(x)), array(x) * weights, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("part", "fields"),
-    [
-        (EfficientChannelAttention, {"kernel": 4}),
-        (Multispectral, {"frequencies": 0}),
-        (Multispectral, {"frequencies": 33}),
-        (Multispectral, {"frequencies": ()}),
-        (Multispectral, {"frequencies": ((0, 7),)}),
-        (ConditionalChannelWeighting, {"resolutions": 0}),
-    ],
+@twin_of(
+    *(
+        (ConditionalChannelWeighting(resolutions=resolutions, cross_reduction=2), shape)
+        for resolutions, shape in [(1, (3, 2, 3)), (2, (5, 3, 5)), (3, (4, 5, 2))]
+    ),
 )
-def test_values_out_of_bounds_are_refused(part: Any, fields: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        part(**fields)
+def weighted(part: ConditionalChannelWeighting, module: Any, x: torch.Tensor) -> torch.Tensor:
+    """One cell of the coarsest branch after the other, then the whole."""
+
+    def factors(gate: Any, mean: torch.Tensor) -> torch.Tensor:
+        return twins.pointwise(gate.expand, twins.pointwise(gate.reduce, mean).clamp(min=0)).sigmoid()
+
+    cross, spatial = module
+    y, cell = x.clone(), 2 ** (part.resolutions - 1)
+    for members in twins.cells(x.shape[2:], (cell, cell)).values():
+        rows, columns = zip(*members, strict=True)
+        own = x[:, :, rows, columns]
+        y[:, :, rows, columns] = own * factors(cross, own.mean(2)[:, :, None, None])[..., 0]
+    return y * factors(spatial, y.mean((2, 3), keepdim=True))

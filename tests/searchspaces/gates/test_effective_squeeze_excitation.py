@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from searchspaces.gates.effective_squeeze_excitation import EffectiveSqueezeExcitation
 
 
+@pytest.mark.oracle("effective_squeeze_excitation")
 def test_each_channel_is_scaled_by_the_hard_sigmoid_of_a_layer_on_the_means() -> None:
     torch.manual_seed(0)
     gate = EffectiveSqueezeExcitation().build((5, 3, 4)).double()

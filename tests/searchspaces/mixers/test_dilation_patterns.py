@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,45 +16,32 @@ from searchspaces.mixers.inception_convolution import InceptionConvolution, sele
 from searchspaces.mixers.partial_convolution import PartialConvolution
 from searchspaces.mixers.shift_convolution import DIRECTIONS, ShiftConvolution
 from searchspaces.quantization.integer import Integer
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient
-
-
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def inception(part: InceptionConvolution) -> Any:
-    def twin(module: Any, x: Tensor) -> Tensor:
-        (height, width), (rows, columns) = x.shape[2:], module.weight.shape[2:]
-        y = module.bias[:, None, None].expand(x.shape).clone()
-        for o, i, j in itertools.product(range(x.shape[1]), range(height), range(width)):
-            dilation: Any = part.dilations[o % len(part.dilations)]
-            down, right = dilation if isinstance(dilation, tuple) else (dilation, dilation)
-            for u, v in itertools.product(range(rows), range(columns)):
-                above, left = i + down * (u - rows // 2), j + right * (v - columns // 2)
-                if 0 <= above < height and 0 <= left < width:
-                    y[:, o, i, j] = y[:, o, i, j] + x[:, :, above, left] @ module.weight[o, :, u, v]
-        return y
-
-    return twin
-
-
-@pytest.mark.parametrize("shape", [(5, 3, 4), (1, 2, 3), (2, 5, 1)])
-@pytest.mark.parametrize(
-    "part",
-    [
-        InceptionConvolution(),
-        InceptionConvolution(kernel=(1, 3), dilations=(2, (1, 3), 2)),
-        InceptionConvolution(dilations=(1, 2, (3, 1), 2, 1, (1, 2))),
-    ],
-    ids=str,
+from tests.searchspaces.twins import (
+    twin_of,
 )
-def test_each_output_channel_has_its_own_dilation(part: InceptionConvolution, shape: Any) -> None:
-    assert_equal_in_value_and_gradient(part.build(shape), inception(part), shape)
+
+
+@twin_of(
+    *itertools.product(
+        [
+            InceptionConvolution(),
+            InceptionConvolution(kernel=(1, 3), dilations=(2, (1, 3), 2)),
+            InceptionConvolution(dilations=(1, 2, (3, 1), 2, 1, (1, 2))),
+        ],
+        [(5, 3, 4), (1, 2, 3), (2, 5, 1)],
+    ),
+)
+def inception(part: InceptionConvolution, module: Any, x: Tensor) -> Tensor:
+    (height, width), (rows, columns) = x.shape[2:], module.weight.shape[2:]
+    y = module.bias[:, None, None].expand(x.shape).clone()
+    for o, i, j in itertools.product(range(x.shape[1]), range(height), range(width)):
+        dilation: Any = part.dilations[o % len(part.dilations)]
+        down, right = dilation if isinstance(dilation, tuple) else (dilation, dilation)
+        for u, v in itertools.product(range(rows), range(columns)):
+            above, left = i + down * (u - rows // 2), j + right * (v - columns // 2)
+            if 0 <= above < height and 0 <= left < width:
+                y[:, o, i, j] = y[:, o, i, j] + x[:, :, above, left] @ module.weight[o, :, u, v]
+    return y
 
 
 def test_fake_quantization_reaches_inception_convolutions() -> None:
@@ -98,23 +83,19 @@ def test_partial_convolution_leaves_the_other_channels(ratio: float, convolved: 
     torch.testing.assert_close(y[:, :convolved], F.conv2d(x[:, :convolved], weight, bias, padding=1))
 
 
-def shifted(part: ShiftConvolution) -> Any:
-    def twin(module: Any, x: Tensor) -> Tensor:
-        (height, width), moved = x.shape[2:], torch.zeros_like(x)
-        for c, i, j in itertools.product(range(x.shape[1]), range(height), range(width)):
-            down, right = DIRECTIONS[c % 8]
-            above, left = i + part.distance * down, j + part.distance * right
-            if 0 <= above < height and 0 <= left < width:
-                moved[:, c, i, j] = x[:, c, above, left]
-        return F.conv2d(moved, module.pointwise.weight, module.pointwise.bias)
-
-    return twin
-
-
-@pytest.mark.parametrize("shape", [(11, 3, 4), (3, 5, 2), (8, 1, 1), (16, 4, 4)])
-@pytest.mark.parametrize("part", [ShiftConvolution(), ShiftConvolution(distance=2)], ids=str)
-def test_channels_are_shifted_in_eight_directions(part: ShiftConvolution, shape: Any) -> None:
-    assert_equal_in_value_and_gradient(part.build(shape), shifted(part), shape)
+@twin_of(
+    *itertools.product(
+        [ShiftConvolution(), ShiftConvolution(distance=2)], [(11, 3, 4), (3, 5, 2), (8, 1, 1), (16, 4, 4)]
+    ),
+)
+def shifted(part: ShiftConvolution, module: Any, x: Tensor) -> Tensor:
+    (height, width), moved = x.shape[2:], torch.zeros_like(x)
+    for c, i, j in itertools.product(range(x.shape[1]), range(height), range(width)):
+        down, right = DIRECTIONS[c % 8]
+        above, left = i + part.distance * down, j + part.distance * right
+        if 0 <= above < height and 0 <= left < width:
+            moved[:, c, i, j] = x[:, c, above, left]
+    return F.conv2d(moved, module.pointwise.weight, module.pointwise.bias)
 
 
 def test_a_fresh_context_module_hands_on_what_is_positive() -> None:
@@ -138,34 +119,27 @@ def test_the_receptive_field_of_a_context_module_grows_with_the_sum_of_its_dilat
     assert torch.equal(field, inside[:, None] & inside)
 
 
-def bytenet(part: Bytenet) -> Any:
+@twin_of(
+    *itertools.product(
+        [Bytenet(dilations=(1, 2)), Bytenet(kernel=5, dilations=(3,), causal=False)], [(4, 7), (3, 2), (1, 1)]
+    ),
+    tolerance=1e-9,
+)
+def bytenet(part: Bytenet, module: Any, x: Tensor) -> Tensor:
     """Residual blocks with the masked convolution as a sum over taps of single time steps."""
-
-    def twin(module: Any, x: Tensor) -> Tensor:
-        steps = [x[:, :, t] for t in range(x.shape[2])]
-        for block, dilation in zip(module.blocks, part.dilations, strict=True):
-            inner = [F.relu(block.hidden_norm(block.reduce(F.relu(block.input_norm(step))))) for step in steps]
-            outputs = []
-            for t, step in enumerate(steps):
-                total = block.convolution.bias.expand(len(x), -1)
-                for k in range(part.kernel):
-                    other = t + dilation * (k - (part.kernel - 1 if part.causal else part.kernel // 2))
-                    if 0 <= other < len(steps):
-                        total = total + inner[other] @ block.convolution.weight[:, :, k].T
-                outputs.append(step + block.expand(F.relu(block.output_norm(total))))
-            steps = outputs
-        return torch.stack(steps, 2)
-
-    return twin
-
-
-@pytest.mark.parametrize("shape", [(4, 7), (3, 2), (1, 1)])
-@pytest.mark.parametrize("part", [Bytenet(dilations=(1, 2)), Bytenet(kernel=5, dilations=(3,), causal=False)], ids=str)
-def test_bytenet_is_a_row_of_residual_masked_convolutions(part: Bytenet, shape: Any) -> None:
-    module = part.build(shape)
-    for parameter in module.parameters():
-        parameter.data = 0.5 * torch.randn_like(parameter)
-    assert_equal_in_value_and_gradient(module, bytenet(part), shape, tolerance=1e-9)
+    steps = [x[:, :, t] for t in range(x.shape[2])]
+    for block, dilation in zip(module.blocks, part.dilations, strict=True):
+        inner = [F.relu(block.hidden_norm(block.reduce(F.relu(block.input_norm(step))))) for step in steps]
+        outputs = []
+        for t, step in enumerate(steps):
+            total = block.convolution.bias.expand(len(x), -1)
+            for k in range(part.kernel):
+                other = t + dilation * (k - (part.kernel - 1 if part.causal else part.kernel // 2))
+                if 0 <= other < len(steps):
+                    total = total + inner[other] @ block.convolution.weight[:, :, k].T
+            outputs.append(step + block.expand(F.relu(block.output_norm(total))))
+        steps = outputs
+    return torch.stack(steps, 2)
 
 
 @pytest.mark.parametrize(("causal", "first", "last"), [(True, 33, 47), (False, 40, 54)])
@@ -174,21 +148,3 @@ def test_the_receptive_field_of_bytenet_is_the_sum_of_its_dilations(causal: bool
     x = torch.randn(1, 4, 80, requires_grad=True)
     (gradient,) = torch.autograd.grad((module(x) * torch.randn(1, 4, 80))[..., 47].sum(), x)
     assert (gradient.abs().sum((0, 1)) > 0).nonzero().flatten().tolist() == list(range(first, last + 1))
-
-
-@pytest.mark.parametrize(
-    ("part_class", "fields"),
-    [
-        (InceptionConvolution, {"dilations": ()}),
-        (InceptionConvolution, {"dilations": ((1, 0),)}),
-        (PartialConvolution, {"ratio": 0.0}),
-        (PartialConvolution, {"ratio": 1.5}),
-        (PartialConvolution, {"padding": "mirror"}),
-        (Bytenet, {"kernel": 2}),
-        (ContextModule, {"dilations": (0,)}),
-        (ShiftConvolution, {"distance": 0}),
-    ],
-)
-def test_values_out_of_bounds_are_refused(part_class: Any, fields: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        part_class(**fields)

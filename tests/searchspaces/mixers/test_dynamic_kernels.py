@@ -23,29 +23,19 @@ from searchspaces.mixers.dynamic_convolution import DynamicConvolution
 from searchspaces.mixers.hyper_zzw import HyperZzw
 from searchspaces.mixers.involution import Involution
 from searchspaces.mixers.lightweight_convolution import LightweightConvolution
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient
+from tests.searchspaces.twins import (
+    pair,
+    randomized,
+    twin_of,
+)
 
 
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def randomized(module: Any, scale: float = 0.5) -> Any:
-    """The module with parameters and statistics that are nothing special, in evaluation mode."""
-    for parameter in module.parameters():
-        parameter.data = scale * torch.randn_like(parameter)
-    for norm in module.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.running_mean = torch.randn_like(norm.running_mean)  # type: ignore[arg-type]
-            norm.running_var = torch.rand_like(norm.running_var) + 0.5  # type: ignore[arg-type]
-    return module.eval()
-
-
-def conditional(module: Any, x: Tensor) -> Tensor:
+@twin_of(
+    *itertools.product(
+        [ConditionalConvolution(), ConditionalConvolution(kernel=(1, 5), experts=2)], [(3, 5, 4), (1, 2, 7), (5, 1, 1)]
+    ),
+)
+def conditional(part: Any, module: Any, x: Tensor) -> Tensor:
     """One convolution after the other, each with its sample's mixture of experts."""
     samples = []
     for sample in x:
@@ -54,12 +44,6 @@ def conditional(module: Any, x: Tensor) -> Tensor:
         bias = sum(share * expert for share, expert in zip(shares, module.bias, strict=True))
         samples.append(F.conv2d(sample[None], weight, bias, padding=module.padding)[0])
     return torch.stack(samples)
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 2, 7), (5, 1, 1)])
-@pytest.mark.parametrize("part", [ConditionalConvolution(), ConditionalConvolution(kernel=(1, 5), experts=2)])
-def test_conditional_convolution_is_a_convolution_for_each_sample(part: Any, shape: Any) -> None:
-    assert_equal_in_value_and_gradient(randomized(part.build(shape)), conditional, shape)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4), (1, 2, 7), (5, 1, 1)])
@@ -95,64 +79,50 @@ def generated(projection: Any, token: Tensor) -> Tensor:
     return kernels if projection.bias is None else kernels + projection.bias.flatten(1)
 
 
-def involution(part: Involution) -> Any:
-    (rows, columns), (down, right) = (7, 7) if part.kernel == 7 else part.kernel, (part.dilation, part.dilation)  # type: ignore[misc]
-
-    def twin(module: Any, x: Tensor) -> Tensor:
-        (height, width), hidden = x.shape[2:], F.relu(module.norm(module.reduce(x)))
-        y = torch.zeros_like(x)
-        for i, j in itertools.product(range(height), range(width)):
-            kernels = generated(module.span, hidden[:, :, i, j]).unflatten(2, (rows, columns))
-            for c, u, v in itertools.product(range(x.shape[1]), range(rows), range(columns)):
-                above, left = i + down * (u - rows // 2), j + right * (v - columns // 2)
-                if 0 <= above < height and 0 <= left < width:
-                    y[:, c, i, j] = y[:, c, i, j] + kernels[:, c // part.group_width, u, v] * x[:, c, above, left]
-        return y
-
-    return twin
-
-
-@pytest.mark.parametrize("shape", [(5, 3, 4), (2, 4, 1)])
-@pytest.mark.parametrize(
-    "part",
-    [Involution(kernel=(3, 1), group_width=2), Involution(kernel=(3, 3), dilation=2, group_width=3, reduction=1)],
+@twin_of(
+    *itertools.product(
+        [Involution(kernel=(3, 1), group_width=2), Involution(kernel=(3, 3), dilation=2, group_width=3, reduction=1)],
+        [(5, 3, 4), (2, 4, 1)],
+    ),
 )
-def test_involution_weighs_each_neighbourhood_by_its_own_kernel(part: Involution, shape: Any) -> None:
-    assert_equal_in_value_and_gradient(randomized(part.build(shape)), involution(part), shape)
+def involution(part: Involution, module: Any, x: Tensor) -> Tensor:
+    (rows, columns), (down, right) = pair(part.kernel), pair(part.dilation)
+    (height, width), hidden = x.shape[2:], F.relu(module.norm(module.reduce(x)))
+    y = torch.zeros_like(x)
+    for i, j in itertools.product(range(height), range(width)):
+        kernels = generated(module.span, hidden[:, :, i, j]).unflatten(2, (rows, columns))
+        for c, u, v in itertools.product(range(x.shape[1]), range(rows), range(columns)):
+            above, left = i + down * (u - rows // 2), j + right * (v - columns // 2)
+            if 0 <= above < height and 0 <= left < width:
+                y[:, c, i, j] = y[:, c, i, j] + kernels[:, c // part.group_width, u, v] * x[:, c, above, left]
+    return y
 
 
-def sequence_twin(part: Any, kernels_at: Any) -> Any:
-    def twin(module: Any, x: Tensor) -> Tensor:
-        tokens = x.transpose(1, 2)
-        values = module.input.value(tokens) * module.input.gate(tokens).sigmoid()
-        steps = []
-        for t in range(x.shape[2]):
-            kernels = kernels_at(module, values[:, t]).exp()
-            kernels = kernels / kernels.sum(2, keepdim=True)
-            mixed = torch.zeros_like(values[:, t]).unflatten(1, (part.heads, -1))
-            for k in range(part.kernel):
-                other = t + k - (part.kernel - 1 if part.causal else part.kernel // 2)
-                if 0 <= other < x.shape[2]:
-                    near = values[:, other].unflatten(1, (part.heads, -1))
-                    mixed = mixed + kernels[:, :, k : k + 1] * near
-            steps.append(module.output(mixed.flatten(1)))
-        return torch.stack(steps, 2)
-
-    return twin
-
-
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("part_class", [LightweightConvolution, DynamicConvolution])
-@pytest.mark.parametrize("shape", [(3, 7), (2, 1), (4, 2)])
-def test_lightweight_and_dynamic_convolution_are_normalized_means_over_time(
-    part_class: Any, shape: Any, causal: bool
-) -> None:
-    part = part_class(kernel=5, heads=2, head_width=3, causal=causal)
-    lightweight = part_class is LightweightConvolution
-    twin = sequence_twin(
-        part, (lambda m, v: m.weight[None, :, 0]) if lightweight else lambda m, v: generated(m.kernels, v)
-    )
-    assert_equal_in_value_and_gradient(randomized(part.build(shape)), twin, shape)
+@twin_of(
+    *(
+        (kind(kernel=5, heads=2, head_width=3, causal=causal), shape)
+        for kind, causal, shape in itertools.product(
+            [LightweightConvolution, DynamicConvolution], [False, True], [(3, 7), (2, 1), (4, 2)]
+        )
+    ),
+)
+def over_time(part: Any, module: Any, x: Tensor) -> Tensor:
+    """Means over the neighbours of one step after the other."""
+    tokens = x.transpose(1, 2)
+    values = module.input.value(tokens) * module.input.gate(tokens).sigmoid()
+    steps = []
+    for t in range(x.shape[2]):
+        lightweight = isinstance(part, LightweightConvolution)
+        kernels = (module.weight[None, :, 0] if lightweight else generated(module.kernels, values[:, t])).exp()
+        kernels = kernels / kernels.sum(2, keepdim=True)
+        mixed = torch.zeros_like(values[:, t]).unflatten(1, (part.heads, -1))
+        for k in range(part.kernel):
+            other = t + k - (part.kernel - 1 if part.causal else part.kernel // 2)
+            if 0 <= other < x.shape[2]:
+                near = values[:, other].unflatten(1, (part.heads, -1))
+                mixed = mixed + kernels[:, :, k : k + 1] * near
+        steps.append(module.output(mixed.flatten(1)))
+    return torch.stack(steps, 2)
 
 
 @pytest.mark.parametrize("part_class", [LightweightConvolution, DynamicConvolution])
@@ -180,10 +150,11 @@ def deformable_inputs(part: DeformableConvolution, module: Any, x: np.ndarray) -
             yield (i, j), g, row, column, weight[g, k]
 
 
+@pytest.mark.oracle("deformable_convolution")
 @pytest.mark.parametrize("shape", [(3, 5, 4), (2, 1, 3), (4, 1, 1)])
 def test_deformable_convolution_reads_between_pixels_as_scipy_does(shape: Any) -> None:
     part = DeformableConvolution(kernel=(3, 1), dilation=2, groups=2, group_width=3)
-    module, x = randomized(part.build(shape), 1.0), torch.randn(1, *shape)
+    module, x = randomized(part.build(shape)), torch.randn(1, *shape)
     values = module.value(x.permute(0, 2, 3, 1))[0].detach().numpy()
     mixed = np.zeros_like(values)
     for (i, j), g, row, column, weight in deformable_inputs(part, module, x[0].numpy()):
@@ -194,28 +165,29 @@ def test_deformable_convolution_reads_between_pixels_as_scipy_does(shape: Any) -
     torch.testing.assert_close(module(x)[0], expected, rtol=1e-10, atol=1e-11)
 
 
-def sampled(module: Any, x: Tensor) -> Tensor:
+@twin_of(
+    (DeformableConvolution(groups=2, group_width=2), (3, 5, 4)),
+    (DeformableConvolution(groups=2, group_width=2), (2, 2, 7)),
+    (DeformableConvolution(groups=2, group_width=2, kernel=(1, 3), dilation=(1, 2)), (2, 3, 5)),
+    tolerance=1e-9,
+)
+def sampled(part: Any, module: Any, x: Tensor) -> Tensor:
     """torch's grid_sample at each point of each group, with gradients."""
     tokens, (height, width) = x.permute(0, 2, 3, 1), x.shape[2:]
     values = module.value(tokens).permute(0, 3, 1, 2)
-    width_of_group = values.shape[1] // module.groups
+    sizes, steps = pair(part.kernel), pair(part.dilation)
+    taps = [[step * (tap - size // 2) for tap in range(size)] for size, step in zip(sizes, steps, strict=True)]
     outputs = []
-    for g in range(module.groups):
-        group, total = values[:, g * width_of_group : (g + 1) * width_of_group], torch.zeros(())
-        for k, (u, v) in enumerate(itertools.product(range(3), range(3))):
-            rows = torch.arange(height)[:, None] + (u - 1) + module.down(tokens)[..., g, k]
-            columns = torch.arange(width) + (v - 1) + module.right(tokens)[..., g, k]
+    for g, group in enumerate(values.split(part.group_width, 1)):
+        total = torch.zeros(())
+        for k, (down, right) in enumerate(itertools.product(*taps)):
+            rows = torch.arange(height)[:, None] + down + module.down(tokens)[..., g, k]
+            columns = torch.arange(width) + right + module.right(tokens)[..., g, k]
             grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], -1)
             read = F.grid_sample(group, grid, "bilinear", "zeros", align_corners=False)
             total = total + module.modulation(tokens)[..., g, k][:, None] * read
         outputs.append(total)
     return module.output(torch.cat(outputs, 1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 4), (2, 2, 7)])
-def test_deformable_convolution_has_the_gradients_of_grid_sample(shape: Any) -> None:
-    module = randomized(DeformableConvolution(groups=2, group_width=2).build(shape))
-    assert_equal_in_value_and_gradient(module, sampled, shape, tolerance=1e-9)
 
 
 def test_modulation_of_a_deformable_convolution_is_unbounded() -> None:
@@ -233,7 +205,11 @@ def standardized(x: Tensor) -> Tensor:
     return (x - mean) / (variance + 1e-5).sqrt()
 
 
-def hyper_zzw(module: Any, x: Tensor) -> Tensor:
+@twin_of(
+    *((HyperZzw(kernels=(3, 1), hidden=3, layers=2), shape) for shape in [(2, 4, 4), (1, 3, 5), (2, 5, 2)]),
+    tolerance=1e-9,
+)
+def hyper_zzw(part: Any, module: Any, x: Tensor) -> Tensor:
     """Both forms of the operator as loops over positions and taps."""
     (height, width), weights = x.shape[2:], module.everywhere()
     total = torch.zeros_like(x)
@@ -250,9 +226,3 @@ def hyper_zzw(module: Any, x: Tensor) -> Tensor:
         branches.append(local)
     fused = [compress(standardized(branch)) for compress, branch in zip(module.compress, branches, strict=True)]
     return torch.stack(fused).sum(0) + module.bias[:, None, None]
-
-
-@pytest.mark.parametrize("shape", [(2, 4, 4), (1, 3, 5), (2, 5, 2)])
-def test_hyper_zzw_multiplies_kernels_by_features_before_they_meet_features(shape: Any) -> None:
-    module = HyperZzw(kernels=(3, 1), hidden=3, layers=2).build(shape)
-    assert_equal_in_value_and_gradient(module, hyper_zzw, shape, tolerance=1e-9)

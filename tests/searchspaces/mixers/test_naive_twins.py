@@ -5,14 +5,13 @@ from __future__ import annotations
 import cmath
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from searchspaces.mixers._role import TokenMixer
 from searchspaces.mixers.attention import Attention
 from searchspaces.mixers.depthwise import Depthwise
 from searchspaces.mixers.fourier_filter import FourierFilter
@@ -20,48 +19,37 @@ from searchspaces.mixers.linear_attention import LinearAttention
 from searchspaces.mixers.multi_dilated import MultiDilated
 from searchspaces.mixers.pooling import Pooling
 from searchspaces.mixers.window_attention import WindowAttention
-
-Twin = Callable[[Any, Any, Tensor], Tensor]
-
-
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+from tests.searchspaces import twins
+from tests.searchspaces.twins import pair, twin_of
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, dilation: tuple[int, int]) -> Tensor:
-    """One channel [b h w] convolved by definition; zero outside."""
-    (height, width), (rows, columns) = x.shape[1:], weight.shape
-    y = bias.expand(x.shape).clone()
-    for i, j, u, v in itertools.product(range(height), range(width), range(rows), range(columns)):
-        above, left = i + dilation[0] * (u - rows // 2), j + dilation[1] * (v - columns // 2)
-        if 0 <= above < height and 0 <= left < width:
-            y[:, i, j] = y[:, i, j] + weight[u, v] * x[:, above, left]
-    return y
-
-
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
-
-
+@twin_of(
+    (Depthwise(kernel=(3, 5), dilation=(2, 1)), (3, 5, 4)),
+    (Depthwise(kernel=5, dilation=2), (2, 3, 7)),
+    (Depthwise(kernel=1), (1, 2, 3)),
+)
 def depthwise(part: Depthwise, module: Any, x: Tensor) -> Tensor:
-    weight, bias = module.convolution.weight, module.convolution.bias
-    channels = [convolve(x[:, c], weight[c, 0], bias[c], pair(part.dilation)) for c in range(x.shape[1])]
-    return torch.stack(channels, 1)
+    return twins.depthwise(x, module.convolution.weight, module.convolution.bias, part.dilation)
 
 
+@twin_of(
+    (MultiDilated(), (5, 5, 4)),
+    (MultiDilated(kernel=(1, 3), dilations=(1, (1, 3), 2, 4)), (3, 4, 7)),
+    (MultiDilated(dilations=(2, 1)), (6, 3, 5)),
+)
 def multi_dilated(part: MultiDilated, module: Any, x: Tensor) -> Tensor:
     channels = []
     for c in range(x.shape[1]):
         place, group = divmod(c, len(part.dilations))
-        layer, dilation = module.groups[group], pair(part.dilations[group])
-        channels.append(convolve(x[:, c], layer.weight[place, 0], layer.bias[place], dilation))
-    return torch.stack(channels, 1)
+        weight, bias = (parameter[[place]] for parameter in (module.groups[group].weight, module.groups[group].bias))
+        channels.append(twins.depthwise(x[:, [c]], weight, bias, part.dilations[group]))
+    return torch.cat(channels, 1)
 
 
+@twin_of(
+    (Pooling(), (3, 5, 4)),
+    (Pooling(kernel=(1, 5)), (2, 3, 3)),
+)
 def pooling(part: Pooling, module: Any, x: Tensor) -> Tensor:
     (height, width), (down, right) = x.shape[2:], (size // 2 for size in pair(part.kernel))
     y = -x
@@ -112,10 +100,21 @@ def seen(part: Attention | LinearAttention, x: Tensor) -> Callable[[int], list[i
     return lambda t: list(range(t + 1 if part.causal else x[0, 0].numel()))
 
 
+@twin_of(
+    (Attention(heads=3, head_width=2), (5, 3, 5)),
+    (Attention(heads=1, head_width=3), (2, 7)),
+    (Attention(heads=2, head_width=2, causal=True), (3, 3, 3)),
+)
 def attention(part: Attention, module: Any, x: Tensor) -> Tensor:
     return attend(part, module, x, softmax_weights, seen(part, x))
 
 
+@twin_of(
+    (LinearAttention(heads=3, head_width=2), (5, 3, 5)),
+    (LinearAttention(heads=1, head_width=3), (2, 7)),
+    (LinearAttention(heads=2, head_width=2, causal=True), (2, 7)),
+    (LinearAttention(heads=1, head_width=3, causal=True), (2, 9, 8)),
+)
 def linear_attention(part: LinearAttention, module: Any, x: Tensor) -> Tensor:
     return attend(part, module, x, kernel_weights, seen(part, x))
 
@@ -125,6 +124,13 @@ def cell(position: int, size: int, window: int, shifted: bool) -> int:
     return 0 if window >= size else (position - (window // 2 if shifted else 0)) // window
 
 
+@twin_of(
+    (WindowAttention(heads=2, head_width=3, window=2), (3, 5, 3)),
+    (WindowAttention(heads=2, head_width=3, window=2), (3, 4, 2)),
+    (WindowAttention(heads=1, head_width=2, window=3, shifted=True), (3, 7, 5)),
+    (WindowAttention(heads=2, head_width=2, window=(4, 2), shifted=True), (2, 5, 6)),
+    (WindowAttention(heads=2, head_width=2, window=(9, 1), shifted=True), (2, 3, 5)),
+)
 def window_attention(part: WindowAttention, module: Any, x: Tensor) -> Tensor:
     size = x.shape[2:]
 
@@ -138,55 +144,16 @@ def window_attention(part: WindowAttention, module: Any, x: Tensor) -> Tensor:
     )
 
 
+@twin_of(
+    *((FourierFilter(), shape) for shape in [(3, 5, 7), (2, 4, 6), (2, 7, 4), (1, 1, 1)]),
+)
 def fourier_filter(part: FourierFilter, module: Any, x: Tensor) -> Tensor:
     """torch.fft's transforms; the filter's vertical frequencies go from -floor(h / 2) up."""
     factors = torch.fft.ifftshift(torch.complex(module.real, module.imaginary), dim=1)
     return torch.fft.irfft2(factors * torch.fft.rfft2(x), s=x.shape[2:])
 
 
-CASES: list[tuple[TokenMixer, Twin, tuple[int, ...]]] = [
-    (Depthwise(kernel=(3, 5), dilation=(2, 1)), depthwise, (3, 5, 4)),
-    (Depthwise(kernel=5, dilation=2), depthwise, (2, 3, 7)),
-    (Depthwise(kernel=1), depthwise, (1, 2, 3)),
-    (MultiDilated(), multi_dilated, (5, 5, 4)),
-    (MultiDilated(kernel=(1, 3), dilations=(1, (1, 3), 2, 4)), multi_dilated, (3, 4, 7)),
-    (MultiDilated(dilations=(2, 1)), multi_dilated, (6, 3, 5)),
-    (Pooling(), pooling, (3, 5, 4)),
-    (Pooling(kernel=(1, 5)), pooling, (2, 3, 3)),
-    (Attention(heads=3, head_width=2), attention, (5, 3, 5)),
-    (Attention(heads=1, head_width=3), attention, (2, 7)),
-    (LinearAttention(heads=3, head_width=2), linear_attention, (5, 3, 5)),
-    (LinearAttention(heads=1, head_width=3), linear_attention, (2, 7)),
-    (Attention(heads=2, head_width=2, causal=True), attention, (3, 3, 3)),
-    (LinearAttention(heads=2, head_width=2, causal=True), linear_attention, (2, 7)),
-    (LinearAttention(heads=1, head_width=3, causal=True), linear_attention, (2, 9, 8)),
-    (WindowAttention(heads=2, head_width=3, window=2), window_attention, (3, 5, 3)),
-    (WindowAttention(heads=2, head_width=3, window=2), window_attention, (3, 4, 2)),
-    (WindowAttention(heads=1, head_width=2, window=3, shifted=True), window_attention, (3, 7, 5)),
-    (WindowAttention(heads=2, head_width=2, window=(4, 2), shifted=True), window_attention, (2, 5, 6)),
-    (WindowAttention(heads=2, head_width=2, window=(9, 1), shifted=True), window_attention, (2, 3, 5)),
-    (FourierFilter(), fourier_filter, (3, 5, 7)),
-    (FourierFilter(), fourier_filter, (2, 4, 6)),
-    (FourierFilter(), fourier_filter, (2, 7, 4)),
-    (FourierFilter(), fourier_filter, (1, 1, 1)),
-]
-
-
-@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
-def test_value_and_gradients_equal_the_naive_twin(part: TokenMixer, twin: Twin, shape: tuple[int, ...]) -> None:
-    module, x = part.build(shape), torch.randn(2, *shape, requires_grad=True)
-    value, expected = module(x), twin(part, module, x)
-    torch.testing.assert_close(value, expected, rtol=1e-11, atol=1e-12)
-    direction, leaves = torch.randn_like(value), [x, *module.parameters()]
-    gradients, wanted = (gradients_of(y, leaves, direction) for y in (value, expected))
-    for gradient, want in zip(gradients, wanted, strict=True):
-        torch.testing.assert_close(gradient, want, rtol=1e-11, atol=1e-12)
-
-
-def gradients_of(y: Tensor, leaves: list[Any], direction: Tensor) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(y, leaves, direction, retain_graph=True)
-
-
+@pytest.mark.oracle("fourier_filter")
 def test_the_fourier_filter_equals_sums_over_all_frequencies() -> None:
     height, width = 3, 4
     module: Any = FourierFilter().build((1, height, width))

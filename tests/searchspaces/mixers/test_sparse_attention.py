@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,46 +15,43 @@ from searchspaces.mixers.hilo_attention import HiloAttention
 from searchspaces.mixers.routing_attention import RoutingAttention
 from searchspaces.mixers.window_attention import WindowAttention
 from searchspaces.skeleton import roles, take
-from tests.searchspaces.mixers.twins import (
-    assert_equal_in_value_and_gradient,
+from tests.searchspaces.twins import (
     attended,
+    cells,
     depthwise,
     image_of,
+    pair,
     per_head,
     positions,
+    projected,
+    twin_of,
 )
 
 
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def routed(part: RoutingAttention) -> Any:
+@twin_of(
+    (RoutingAttention(heads=2, head_width=3, regions=2, routed=2), (3, 4, 6)),
+    (RoutingAttention(heads=2, head_width=3, regions=3, routed=2, kernel=3), (2, 5, 7)),
+    (RoutingAttention(heads=2, head_width=3, regions=(3, 1), routed=5, kernel=(1, 3)), (3, 7, 3)),
+    (RoutingAttention(heads=2, head_width=3, regions=9, routed=3), (2, 3, 2)),
+)
+def routed(part: RoutingAttention, module: Any, x: Tensor) -> Tensor:
     """Each sample alone: regions by division of positions, affinities one by one, then softmax over the union."""
 
-    def sample(module: Any, x: Tensor) -> Tensor:
+    def sample(x: Tensor) -> Tensor:
         size = x.shape[2:]
-        asked = part.regions if isinstance(part.regions, tuple) else (part.regions, part.regions)
-        window = [-(-length // count) for length, count in zip(size, asked, strict=True)]
-        places = positions(size)
+        window = tuple(-(-length // count) for length, count in zip(size, pair(part.regions), strict=True))
+        places, regions = positions(size), cells(size, window)
         tokens = {p: x[:, :, p[0], p[1]] for p in places}
         roles = {name: {p: getattr(module, name)(tokens[p]) for p in places} for name in ("query", "key", "value")}
-        cells: dict[tuple[int, int], list[Any]] = {}
-        for p in places:
-            cells.setdefault((p[0] // window[0], p[1] // window[1]), []).append(p)
         means = {
-            name: {r: torch.stack([roles[name][p] for p in members]).mean(0) for r, members in cells.items()}
+            name: {r: torch.stack([roles[name][p] for p in members]).mean(0) for r, members in regions.items()}
             for name in ("query", "key")
         }
         pixels = []
         for p in places:
             own = means["query"][p[0] // window[0], p[1] // window[1]]
-            ranked = sorted(cells, key=lambda r: -float((own * means["key"][r]).sum().detach()))
-            near = [other for r in ranked[: part.routed] for other in cells[r]]
+            ranked = sorted(regions, key=lambda r: -float((own * means["key"][r]).sum().detach()))
+            near = [other for r in ranked[: part.routed] for other in regions[r]]
             heads = [
                 attended(
                     roles["query"][p][:, s],
@@ -70,21 +65,7 @@ def routed(part: RoutingAttention) -> Any:
         mixed = image_of(pixels, x) + depthwise(values, module.local.weight, module.local.bias)
         return module.output(mixed.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
-    return lambda module, x: torch.cat([sample(module, one[None]) for one in x])
-
-
-@pytest.mark.parametrize(
-    ("fields", "shape"),
-    [
-        ({"regions": 2, "routed": 2}, (3, 4, 6)),
-        ({"regions": 3, "routed": 2, "kernel": 3}, (2, 5, 7)),
-        ({"regions": (3, 1), "routed": 5, "kernel": (1, 3)}, (3, 7, 3)),
-        ({"regions": 9, "routed": 3}, (2, 3, 2)),
-    ],
-)
-def test_routing_attention_equals_its_loops(fields: Any, shape: Any) -> None:
-    part = RoutingAttention(heads=2, head_width=3, **fields)
-    assert_equal_in_value_and_gradient(part.build(shape), routed(part), shape)
+    return torch.cat([sample(one[None]) for one in x])
 
 
 def test_routing_to_all_regions_is_attention_to_all_positions() -> None:
@@ -106,57 +87,30 @@ def test_regions_that_are_not_routed_have_no_influence() -> None:
     assert int((regions > 0).sum()) in (1, 2), "its own position, and the one region that it is routed to"
 
 
-def hilo(part: HiloAttention) -> Any:
-    def twin(module: Any, x: Tensor) -> Tensor:
-        size, places = x.shape[2:], positions(x.shape[2:])
-        asked = part.window if isinstance(part.window, tuple) else (part.window, part.window)
-        low = part.heads if asked == (1, 1) else int(part.heads * part.low_share)
-
-        def cell(p: Any) -> tuple[int, int]:
-            return p[0] // min(asked[0], size[0]), p[1] // min(asked[1], size[1])
-
-        tokens = {p: x[:, :, p[0], p[1]] for p in places}
-        groups: dict[Any, list[Any]] = {}
-        for p in places:
-            groups.setdefault(cell(p), []).append(p)
-        means = [torch.stack([tokens[p] for p in members]).mean(0) for members in groups.values()]
-        pixels = []
-        for p in places:
-            parts = []
-            if low < part.heads:
-                near = [tokens[other] for other in groups[cell(p)]]
-                parts.append(projected(module.high, tokens[p], near, part.heads - low, part.head_width))
-            if low:
-                parts.append(projected(module.low.attention, tokens[p], means, low, part.head_width))
-            pixels.append(torch.stack(parts).sum(0))
-        return image_of(pixels, x)
-
-    return twin
-
-
-def projected(layer: Any, token: Tensor, context: list[Tensor], heads: int, width: int) -> Tensor:
-    """Attention of one token to others, with the projections of a module."""
-    query, keys, values = layer.query(token), [layer.key(c) for c in context], [layer.value(c) for c in context]
-    found = [
-        attended(query[:, s], [key[:, s] for key in keys], [value[:, s] for value in values])
-        for s in per_head(width, heads)
-    ]
-    return layer.output(torch.cat(found, 1))
-
-
-@pytest.mark.parametrize(
-    ("fields", "shape"),
-    [
-        ({"heads": 3, "low_share": 0.4}, (3, 5, 4)),
-        ({"heads": 2, "low_share": 1.0, "window": (2, 3)}, (2, 3, 7)),
-        ({"heads": 2, "low_share": 0.0, "window": 3}, (2, 4, 5)),
-        ({"heads": 2, "low_share": 0.5, "window": 1}, (2, 3, 2)),
-        ({"heads": 2, "low_share": 0.5, "window": 8}, (2, 3, 2)),
-    ],
+@twin_of(
+    (HiloAttention(head_width=2, heads=3, low_share=0.4), (3, 5, 4)),
+    (HiloAttention(head_width=2, heads=2, low_share=1.0, window=(2, 3)), (2, 3, 7)),
+    (HiloAttention(head_width=2, heads=2, low_share=0.0, window=3), (2, 4, 5)),
+    (HiloAttention(head_width=2, heads=2, low_share=0.5, window=1), (2, 3, 2)),
+    (HiloAttention(head_width=2, heads=2, low_share=0.5, window=8), (2, 3, 2)),
 )
-def test_hilo_attention_equals_its_loops(fields: Any, shape: Any) -> None:
-    part = HiloAttention(head_width=2, **fields)
-    assert_equal_in_value_and_gradient(part.build(shape), hilo(part), shape)
+def hilo(part: HiloAttention, module: Any, x: Tensor) -> Tensor:
+    """Each position with those of its window, and with the means of all windows."""
+    size, places = x.shape[2:], positions(x.shape[2:])
+    low = part.heads if pair(part.window) == (1, 1) else int(part.heads * part.low_share)
+    tokens, groups = {p: x[:, :, p[0], p[1]] for p in places}, cells(size, pair(part.window))
+    means = [torch.stack([tokens[p] for p in members]).mean(0) for members in groups.values()]
+    window_of = {p: members for members in groups.values() for p in members}
+    pixels = []
+    for p in places:
+        parts = []
+        if low < part.heads:
+            near = [tokens[other] for other in window_of[p]]
+            parts.append(projected(module.high, part, tokens[p], near, part.heads - low))
+        if low:
+            parts.append(projected(module.low.attention, part, tokens[p], means, low))
+        pixels.append(torch.stack(parts).sum(0))
+    return image_of(pixels, x)
 
 
 def test_without_low_heads_hilo_is_window_attention() -> None:
@@ -176,45 +130,36 @@ def nearest(position: int, size: int, window: int, dilation: int) -> list[int]:
     return list(min(runs, key=lambda run: abs(run[0] + run[-1] - 2 * position)))
 
 
-def neighborhood(part: DilatedNeighborhoodAttention) -> Any:
-    def twin(module: Any, x: Tensor) -> Tensor:
-        size, places = x.shape[2:], positions(x.shape[2:])
-        windows, dilations = (v if isinstance(v, tuple) else (v, v) for v in (part.window, part.dilation))
-        spans = [min(w, s) for w, s in zip(windows, size, strict=True)]
-        steps = [min(d, s // w) for d, s, w in zip(dilations, size, spans, strict=True)]
-        tokens = {p: x[:, :, p[0], p[1]] for p in places}
-        pixels = []
-        for p in places:
-            rows, columns = (nearest(p[a], size[a], windows[a], dilations[a]) for a in (0, 1))
-            near = [(i, j) for i in rows for j in columns]
-            heads = []
-            for head, s in enumerate(per_head(part.head_width, part.heads)):
-                biases = [
-                    module.bias[head, 0, (i - p[0]) // steps[0] + spans[0] - 1, (j - p[1]) // steps[1] + spans[1] - 1]
-                    for i, j in near
-                ]
-                keys, values = ([layer(tokens[o])[:, s] for o in near] for layer in (module.key, module.value))
-                heads.append(attended(module.query(tokens[p])[:, s], keys, values, biases))
-            pixels.append(module.output(torch.cat(heads, 1)))
-        return image_of(pixels, x)
-
-    return twin
-
-
-@pytest.mark.parametrize(
-    ("fields", "shape"),
-    [
-        ({"window": 3}, (2, 4, 5)),
-        ({"window": 3, "dilation": 2}, (2, 7, 6)),
-        ({"window": (1, 5), "dilation": (3, 1)}, (3, 4, 7)),
-        ({"window": 5, "dilation": 3}, (2, 4, 6)),
-    ],
+@twin_of(
+    (DilatedNeighborhoodAttention(heads=2, head_width=2, window=3), (2, 4, 5)),
+    (DilatedNeighborhoodAttention(heads=2, head_width=2, window=3, dilation=2), (2, 7, 6)),
+    (DilatedNeighborhoodAttention(heads=2, head_width=2, window=(1, 5), dilation=(3, 1)), (3, 4, 7)),
+    (DilatedNeighborhoodAttention(heads=2, head_width=2, window=5, dilation=3), (2, 4, 6)),
 )
-def test_neighborhood_attention_equals_its_loops(fields: Any, shape: Any) -> None:
-    part = DilatedNeighborhoodAttention(heads=2, head_width=2, **fields)
-    assert_equal_in_value_and_gradient(part.build(shape), neighborhood(part), shape)
+def neighborhood(part: DilatedNeighborhoodAttention, module: Any, x: Tensor) -> Tensor:
+    """Each position with its nearest ones, and their biases."""
+    size, places = x.shape[2:], positions(x.shape[2:])
+    windows, dilations = pair(part.window), pair(part.dilation)
+    spans = [min(w, s) for w, s in zip(windows, size, strict=True)]
+    steps = [min(d, s // w) for d, s, w in zip(dilations, size, spans, strict=True)]
+    tokens = {p: x[:, :, p[0], p[1]] for p in places}
+    pixels = []
+    for p in places:
+        rows, columns = (nearest(p[a], size[a], windows[a], dilations[a]) for a in (0, 1))
+        near = [(i, j) for i in rows for j in columns]
+        heads = []
+        for head, s in enumerate(per_head(part.head_width, part.heads)):
+            biases = [
+                module.bias[head, 0, (i - p[0]) // steps[0] + spans[0] - 1, (j - p[1]) // steps[1] + spans[1] - 1]
+                for i, j in near
+            ]
+            keys, values = ([layer(tokens[o])[:, s] for o in near] for layer in (module.key, module.value))
+            heads.append(attended(module.query(tokens[p])[:, s], keys, values, biases))
+        pixels.append(module.output(torch.cat(heads, 1)))
+    return image_of(pixels, x)
 
 
+@pytest.mark.oracle("dilated_neighborhood_attention")
 def test_inside_of_the_image_neighbors_are_those_of_a_dilated_convolution() -> None:
     """unfold as oracle: away from the border the neighborhood is a convolution's window."""
     window, dilation, size = 3, 2, (9, 8)
@@ -241,21 +186,3 @@ def test_a_smaller_neighborhood_takes_the_centre_of_the_biases() -> None:
     )
     shared = large.get_parameter("bias")
     torch.testing.assert_close(take(roles(small)["bias"], shared), shared[:2, :, 4:9, 4:9])
-
-
-@pytest.mark.parametrize(
-    ("part_class", "fields"),
-    [
-        (RoutingAttention, {"regions": 0}),
-        (RoutingAttention, {"routed": 0}),
-        (RoutingAttention, {"kernel": 4}),
-        (HiloAttention, {"low_share": 1.1}),
-        (HiloAttention, {"low_share": -0.1}),
-        (HiloAttention, {"window": 0}),
-        (DilatedNeighborhoodAttention, {"window": 4}),
-        (DilatedNeighborhoodAttention, {"dilation": 0}),
-    ],
-)
-def test_values_out_of_bounds_are_refused(part_class: Any, fields: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        part_class(**fields)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,12 @@ from searchspaces.mixers._selective import SelectiveStateSpace
 from searchspaces.mixers.local_attention_mamba import LocalAttentionMamba
 from searchspaces.mixers.mamba_mixer import MambaMixer
 from searchspaces.mixers.selective_scan import SelectiveScan
+from searchspaces.mixers.window_attention import WindowAttention
 from searchspaces.quantization.integer import Integer
-from tests.searchspaces.mixers.twins import assert_equal_in_value_and_gradient, label
-
-
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+from tests.searchspaces.mixers.test_naive_twins import window_attention
+from tests.searchspaces.twins import (
+    twin_of,
+)
 
 
 def steps(module: Any, x: Tensor) -> Tensor:
@@ -67,7 +62,14 @@ def scans(module: Any, x: Tensor) -> Tensor:
     return total
 
 
-def gated_scan(module: Any, x: Tensor) -> Tensor:
+@twin_of(
+    (SelectiveScan(state=3), (3, 7)),
+    (SelectiveScan(state=2, kernel=5), (2, 2)),
+    (SelectiveScan(state=2, directions=2), (3, 6)),
+    (SelectiveScan(state=2), (3, 3, 2)),
+    (SelectiveScan(state=2, expand=1.0, directions=4), (3, 2, 5)),
+)
+def gated_scan(part: Any, module: Any, x: Tensor) -> Tensor:
     def over_channels(layer: nn.Module, features: Tensor) -> Tensor:
         return layer(features.movedim(1, -1)).movedim(-1, 1)
 
@@ -82,14 +84,22 @@ def gated_scan(module: Any, x: Tensor) -> Tensor:
     return over_channels(module.output, scans(module.scans, value * value.sigmoid()) * gate * gate.sigmoid())
 
 
-def token_mixer(module: Any, x: Tensor) -> Tensor:
+@twin_of(
+    (MambaMixer(state=2), (3, 3, 2)),
+    (MambaMixer(state=2, expand=1.5, directions=2), (3, 5)),
+    (MambaMixer(state=2, directions=1), (3, 7)),
+)
+def token_mixer(part: Any, module: Any, x: Tensor) -> Tensor:
     tokens, value = x.movedim(1, -1), module.convolution(module.value(x.movedim(1, -1)).movedim(-1, 1))
     hidden = module.gate_expand(tokens)
     gate = module.gate(hidden * hidden.sigmoid())
     return module.output(scans(module.scans, value * value.sigmoid()).movedim(1, -1) * gate).movedim(-1, 1)
 
 
-def channel_mixer(module: Any, x: Tensor) -> Tensor:
+@twin_of(
+    (SelectiveChannelMixer(state=2), (5, 2, 3)),
+)
+def channel_mixer(part: Any, module: Any, x: Tensor) -> Tensor:
     mixed = module.convolution(module.value(x).flatten(2).transpose(1, 2))
     there, back = module.scans.directions
     channels = (mixed * mixed.sigmoid()).transpose(1, 2)
@@ -98,22 +108,18 @@ def channel_mixer(module: Any, x: Tensor) -> Tensor:
     return module.output(both * gate * gate.sigmoid())
 
 
-CASES: list[tuple[Any, Callable[[Any, Tensor], Tensor], tuple[int, ...]]] = [
-    (SelectiveScan(state=3), gated_scan, (3, 7)),
-    (SelectiveScan(state=2, kernel=5), gated_scan, (2, 2)),
-    (SelectiveScan(state=2, directions=2), gated_scan, (3, 6)),
-    (SelectiveScan(state=2), gated_scan, (3, 3, 2)),
-    (SelectiveScan(state=2, expand=1.0, directions=4), gated_scan, (3, 2, 5)),
-    (MambaMixer(state=2), token_mixer, (3, 3, 2)),
-    (MambaMixer(state=2, expand=1.5, directions=2), token_mixer, (3, 5)),
-    (MambaMixer(state=2, directions=1), token_mixer, (3, 7)),
-    (SelectiveChannelMixer(state=2), channel_mixer, (5, 2, 3)),
-]
-
-
-@pytest.mark.parametrize(("part", "twin", "shape"), CASES, ids=label)
-def test_value_and_gradients_equal_the_recurrence(part: Any, twin: Any, shape: tuple[int, ...]) -> None:
-    assert_equal_in_value_and_gradient(part.build(shape), twin, shape)
+@twin_of(
+    (LocalAttentionMamba(window=2, state=2, heads=2, head_width=2), (3, 3, 2)),
+    (LocalAttentionMamba(arrangement="parallel", window=(3, 2), state=2, heads=1, head_width=3), (2, 2, 4)),
+)
+def lamamba(part: LocalAttentionMamba, module: Any, x: Tensor) -> Tensor:
+    """The twins of both halves."""
+    whole, attention = (
+        gated_scan(part, module.whole, x),
+        WindowAttention(**{name: getattr(part, name) for name in ("heads", "head_width", "window")}),
+    )
+    local = x if part.arrangement == "parallel" else module.norm((x + whole).movedim(1, 3)).movedim(3, 1)
+    return whole + window_attention(attention, module.local, local)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 13])
@@ -140,6 +146,7 @@ def test_the_scan_forgets_where_decays_underflow() -> None:
     torch.testing.assert_close(states, torch.ones_like(states), rtol=0, atol=0)
 
 
+@pytest.mark.oracle("selective_scan")
 def test_constant_coefficients_give_scipy_s_discrete_system() -> None:
     """A step, B and C that do not depend on the input make a linear system: held, then simulated, by scipy."""
     module, t = SelectiveStateSpace(1, 3, 1), 9

@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def precise(double: None) -> None:
+    """Gates are compared in double precision."""
