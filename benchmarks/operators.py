@@ -1,7 +1,9 @@
-"""Every operator beside attention and a depthwise 7x7 convolution, at one shape on one runtime.
+"""Every operator beside attention and a depthwise 7x7 convolution on one runtime, and beside its naive twin.
 
 A latency is the difference between chains of three and of one operator over two, so that the runtime's conversions of
-input and output cancel. Prints one JSON line for each operator:
+input and output cancel. `of_twin` is the time of a training step, forward and backward in eager torch, over that of
+the naive twin which the tests compare the operator with; null where it is its definition written out and has none.
+Prints one JSON line for each operator:
 
     {"benchmark": "operators", "role": "mixers", "kind": "pooling", "latency_ms": 0.011, "of_attention": 0.03, ...}
 
@@ -13,10 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from _timing import compare
 from bare_operator import BareOperator
 
 from hardware.backends._role import Backend, Workload
@@ -30,9 +35,10 @@ from searchspaces.mixers.depthwise import Depthwise
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = TimingSettings(visits=6, visit_ms=30.0)
-QUICK = TimingSettings(visits=2, visit_ms=1.0, rounds=1, repeats=0)
+QUICK = TimingSettings(visits=4, visit_ms=3.0, rounds=1, repeats=0)
 LONG, SHORT = 3, 1
 REFERENCE = ("mixers", "depthwise 7x7")
+TWIN_CHANNELS, TWIN_SIDE, TWIN_ROUNDS = 8, 4, 3
 
 
 def main() -> None:
@@ -41,7 +47,8 @@ def main() -> None:
     if arguments.quick:
         parts = {key: part for key, part in parts.items() if key[1] in ("attention", "pooling", REFERENCE[1])}
     found = latencies(OnnxRuntime(), parts, QUICK if arguments.quick else SETTINGS)
-    for line in lines(found):
+    twins = over_twins(parts, rounds=1 if arguments.quick else TWIN_ROUNDS)
+    for line in lines(found, twins):
         print(json.dumps({"benchmark": "operators", **line}), flush=True)
     if arguments.write:
         write(found)
@@ -69,12 +76,33 @@ def latencies(backend: Backend, parts: dict[tuple[str, str], Any], settings: Tim
     }
 
 
-def lines(found: dict[Any, float | None]) -> Iterator[dict[str, Any]]:
+def over_twins(parts: dict[tuple[str, str], Any], rounds: int) -> dict[tuple[str, str], float]:
+    """How long a step of each operator takes, over one of its naive twin; operators without a twin are left out."""
+    sys.path.insert(0, str(ROOT))
+    from tests.searchspaces.twins import TWINS, operators_tests
+
+    operators_tests()
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    found = {key: _over_twin(part, TWINS[type(part)], rounds) for key, part in parts.items() if type(part) in TWINS}
+    torch.set_default_dtype(torch.float32)
+    return found
+
+
+def _over_twin(part: Any, twin: Any, rounds: int) -> float:
+    """The median over the rounds; both have the same parameters and two samples of a small shape."""
+    shape = shape_of(part.spatial_ranks, TWIN_SIDE, TWIN_CHANNELS)
+    module, x = twin.prepare(part.build(shape)), torch.randn(2, *shape, requires_grad=True)
+    steps = (lambda: module(x).sum().backward(), lambda: twin.compute(part, module, x).sum().backward())
+    return compare(*steps, rounds=rounds, least_seconds=0.01).ratio
+
+
+def lines(found: dict[Any, float | None], twins: dict[tuple[str, str], float]) -> Iterator[dict[str, Any]]:
     """A line for each operator."""
     attention, depthwise = found["mixers", "attention"], found[REFERENCE]
     for (role, kind), value in found.items():
         ratios = {"of_attention": _over(value, attention), "of_depthwise": _over(value, depthwise)}
-        yield {"role": role, "kind": kind, "latency_ms": value, **ratios}
+        yield {"role": role, "kind": kind, "latency_ms": value, **ratios, "of_twin": twins.get((role, kind))}
 
 
 def write(found: dict[Any, float | None]) -> None:

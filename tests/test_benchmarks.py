@@ -22,13 +22,24 @@ PROMISED = {
     "baseline_family": {"baselines", "matched", "within_error", "front", "front_matched", "seconds"},
     "latency_predictors": {"devices", "spearman", "mape", "within_5", "within_10", "coverage", "rows_per_second"},
     "nsga2_against_random": {"wins", "seeds", "median_nsga2", "median_random", "evaluations"},
+    "operators": {"role", "kind", "latency_ms", "of_attention", "of_depthwise", "of_twin"},
     "population_speed": {"operation", "rows", "decisions", "milliseconds", "rows_per_second"},
     "profile_accuracy": {"networks", "backend", "spearman", "ceiling", "within_5", "within_10", "profile_seconds"},
     "profile_repeatability": {"blocks", "load", "within_3", "median_difference", "noise", "disturbed"},
     "supernet_overhead": {"space", "architecture", "ratio", "low", "high", "fastest", "first_ms", "second_ms"},
 }
 """The keys of each benchmark's last line, beside its name."""
-POSITIVE = ("ratio", "low", "high", "fastest", "rows_per_second", "median_nsga2", "median_random", "latency_ms")
+POSITIVE = (
+    "ratio",
+    "low",
+    "high",
+    "fastest",
+    "rows_per_second",
+    "median_nsga2",
+    "median_random",
+    "latency_ms",
+    "of_twin",
+)
 
 
 def lines(name: str, *arguments: str) -> list[dict[str, Any]]:
