@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import pytest
@@ -19,3 +20,14 @@ def double() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def shared_registry() -> Iterator[None]:
+    """torch fills the registry of its ONNX exporter anew for every export, which is half of a small one's time."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    once = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", once)
+        yield
