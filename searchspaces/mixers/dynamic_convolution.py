@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searchspaces.mixers._gated_linear import GatedLinear
 from searchspaces.mixers._kernel_projection import KernelProjection
 from searchspaces.mixers._role import TokenMixer
+from searchspaces.mixers._time_convolution import GatedMeans
 from searchspaces.mixers._window import Odd, Positive
 from searchspaces.part import Shape
 
@@ -35,22 +35,15 @@ class DynamicConvolution(TokenMixer):
         return PredictedConvolution(shape[0], self.kernel, self.heads, self.head_width, self.causal)
 
 
-class PredictedConvolution(nn.Module):
-    """[b c t] -> [b c t]; means over each step's neighbours, weighted by a kernel of its own, zeros outside."""
+class PredictedConvolution(GatedMeans):
+    """[b c t] -> [b c t]; means over each step's neighbours, weighted by a kernel of its own."""
 
     def __init__(self, channels: int, kernel: int, heads: int, head_width: int, causal: bool) -> None:
-        super().__init__()
-        self.heads, self.kernel = heads, kernel
-        self.before = kernel - 1 if causal else kernel // 2
-        self.input = GatedLinear(channels, heads * head_width)
+        super().__init__(channels, kernel, heads, head_width, causal)
         self.kernels = KernelProjection(heads * head_width, heads, (kernel,), bias=False)
-        self.output = nn.Linear(heads * head_width, channels)
 
-    def forward(self, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c t"]:
-        """The convolved and projected features."""
-        values = self.input(x.transpose(1, 2))
+    def means(self, values: Float[Tensor, "b t e"]) -> Float[Tensor, "b t e"]:
+        """The neighbours of each step, weighted by the softmax of its kernel."""
         weights = self.kernels(values).softmax(3)
-        padded = F.pad(values, (0, 0, self.before, self.kernel - 1 - self.before))
-        near = padded.unfold(1, self.kernel, 1).unflatten(2, (self.heads, -1))
-        mixed = (near @ weights[..., None]).flatten(2)
-        return self.output(mixed).transpose(1, 2)
+        near = F.pad(values, (0, 0, self.before, self.after)).unfold(1, weights.shape[3], 1)
+        return (near.unflatten(2, (self.heads, -1)) @ weights[..., None]).flatten(2)

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searchspaces.mixers._gated_linear import GatedLinear
 from searchspaces.mixers._role import TokenMixer
+from searchspaces.mixers._time_convolution import GatedMeans
 from searchspaces.mixers._window import Odd, Positive
 from searchspaces.part import Shape
 
@@ -35,22 +35,16 @@ class LightweightConvolution(TokenMixer):
         return NormalizedConvolution(shape[0], self.kernel, self.heads, self.head_width, self.causal)
 
 
-class NormalizedConvolution(nn.Module):
-    """[b c t] -> [b c t]; weighted means over time, zeros outside."""
+class NormalizedConvolution(GatedMeans):
+    """[b c t] -> [b c t]; means over time with the same kernel at every step."""
 
     def __init__(self, channels: int, kernel: int, heads: int, head_width: int, causal: bool) -> None:
-        super().__init__()
-        self.heads, self.head_width = heads, head_width
-        self.before = kernel - 1 if causal else kernel // 2
-        self.input = GatedLinear(channels, heads * head_width)
+        super().__init__(channels, kernel, heads, head_width, causal)
         self.weight = nn.Parameter(torch.empty(heads, 1, kernel))
         nn.init.xavier_uniform_(self.weight)
-        self.output = nn.Linear(heads * head_width, channels)
 
-    def forward(self, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c t"]:
-        """The convolved and projected features."""
-        values = self.input(x.transpose(1, 2)).transpose(1, 2)
+    def means(self, values: Float[Tensor, "b t e"]) -> Float[Tensor, "b t e"]:
+        """The convolution by each head's kernel."""
         kernels = self.weight.softmax(2).repeat_interleave(self.head_width, 0)
-        padded = F.pad(values, (self.before, kernels.shape[2] - 1 - self.before))
-        mixed = F.conv1d(padded, kernels, groups=self.heads * self.head_width)
-        return self.output(mixed.transpose(1, 2)).transpose(1, 2)
+        padded = F.pad(values.transpose(1, 2), (self.before, self.after))
+        return F.conv1d(padded, kernels, groups=len(kernels)).transpose(1, 2)
