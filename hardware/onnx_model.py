@@ -7,14 +7,16 @@ parts are the graphs that the exporter makes of whole networks, so what is profi
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import onnx
 import onnxruntime
@@ -106,12 +108,27 @@ def _export(
     """
     named: dict[str, Any] = {"input_names": names[:1], "output_names": names[1:]} if names else {}
     try:
-        with quiet(), torch.inference_mode(False), torch.no_grad():
+        with quiet(), _one_registry(), torch.inference_mode(False), torch.no_grad():
             traced = torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic_shapes)
             program: Any = torch.onnx.export(traced, dynamo=True, external_data=False, verbose=False, **named)
             return _with_shared_weights(program.model_proto)
     except Exception as error:
         raise _export_error(error) from error
+
+
+@contextmanager
+def _one_registry() -> Iterator[None]:
+    """Torch fills the registry of its exporter anew for each export, which is half of the time of a small one."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with mock.patch.object(ONNXRegistry, "from_torchlib", functools.partial(_filled, ONNXRegistry.from_torchlib)):
+        yield
+
+
+@functools.cache
+def _filled(fill: Callable[..., Any], opset_version: int | None = None) -> Any:
+    """The registry of an operator set, filled once."""
+    return fill() if opset_version is None else fill(opset_version)
 
 
 def _with_shared_weights(model: ModelProto) -> ModelProto:

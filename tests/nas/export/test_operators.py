@@ -35,7 +35,7 @@ IMAGES = [
     part
     for role in ROLES
     for _, part in catalogue.parts(catalogue.roles()[role])
-    if 2 in vars(part).get("spatial_ranks", (2,)) and not getattr(part, "export", "")
+    if 2 in part.spatial_ranks and not getattr(part, "export", "")  # type: ignore[attr-defined]
 ]
 
 
