@@ -22,9 +22,7 @@ from searchspaces.mixers.selective_scan import SelectiveScan
 from searchspaces.mixers.window_attention import WindowAttention
 from searchspaces.quantization.integer import Integer
 from tests.searchspaces.mixers.test_naive_twins import window_attention
-from tests.searchspaces.twins import (
-    twin_of,
-)
+from tests.searchspaces.twins import label, twin_of
 
 
 def steps(module: Any, x: Tensor) -> Tensor:
