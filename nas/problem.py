@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from predictors.encodings._role import Encoding
+
 Genes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -29,6 +31,10 @@ class Space(Protocol):
     @property
     def decisions(self) -> Sequence[Any]:
         """The open decisions, one per column."""
+
+    @property
+    def sizes(self) -> Any:
+        """Number of options of each decision: [decisions]."""
 
     @property
     def count(self) -> int:
@@ -56,13 +62,15 @@ class Problem:
     """Objectives over a space under bounds.
 
     A bound is an upper one, or a lower one where the name is maximized. `costs` maps rows [n, decisions] to the values
-    [n] that are known without judging quality; bounds on other names hold only for what has been evaluated.
+    [n] that are known without judging quality; bounds on other names hold only for what has been evaluated. Strategies
+    that learn see rows through the encoding; one of the plain options if none is given.
     """
 
     space: Space
     objectives: Mapping[str, Direction]
     constraints: Mapping[str, float] = field(default_factory=dict)
     costs: Costs = lambda matrix: {}
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         if not self.objectives or not set(self.objectives.values()) <= {"minimize", "maximize"}:

@@ -8,11 +8,10 @@ from pydantic import Field
 from nas import pareto
 from nas.archive import OK, Archive
 from nas.problem import Floats, Genes, Problem
-from nas.strategies._candidates import Seen, in_batches, newcomers
+from nas.strategies._breeding import Breeding
+from nas.strategies._candidates import in_batches, newcomers
 from nas.strategies._role import Strategy
 
-TRIES = 10
-"""How often children that are known or out of bounds are bred again."""
 Ranking = tuple[np.ndarray, np.ndarray]
 
 
@@ -37,9 +36,12 @@ class Nsga2(Strategy):
             if generation == 0:
                 return newcomers(problem, rows, rng, self.population)
             survivors, ranking = self._survivors(problem, archive, generation)
-            children = self._children(problem, rows[survivors], ranking, Seen(rows), rng)
-            known = np.concatenate([rows, children])
-            return np.concatenate([children, newcomers(problem, known, rng, self.population - len(children))])
+            parents, breeding = rows[survivors], Breeding(problem, rng, self.crossover_rate, self.mutation_rate)
+
+            def breed(n: int) -> Genes:
+                return breeding.cross(parents[tournament(ranking, n, rng)], parents[tournament(ranking, n, rng)])
+
+            return breeding.batch(breed, self.population, rows)
 
         return in_batches(self.population, batch, problem, archive, seed)
 
@@ -53,35 +55,6 @@ class Nsga2(Strategy):
             ranks, crowding = rank(values[pool], violations[pool])
             kept = pool[np.lexsort((-crowding, ranks))[: self.population]]
         return kept, rank(values[kept], violations[kept])
-
-    def _children(
-        self, problem: Problem, parents: Genes, ranking: Ranking, seen: Seen, rng: np.random.Generator
-    ) -> Genes:
-        """At most a population of new feasible children, which join the seen."""
-        children = self._breed(problem, parents, ranking, self.population, rng)
-        accepted = parents[:0]
-        for _ in range(TRIES):
-            children = children[problem.feasible(children)]
-            new = seen.new(children)
-            seen.add(children[new])
-            accepted = np.concatenate([accepted, children[new]])
-            if len(accepted) == self.population:
-                break
-            again = self._mutate(problem, children[~new], rng)
-            missing = self.population - len(accepted) - len(again)
-            children = np.concatenate([again, self._breed(problem, parents, ranking, missing, rng)])
-        return accepted
-
-    def _breed(self, problem: Problem, parents: Genes, ranking: Ranking, n: int, rng: np.random.Generator) -> Genes:
-        """Children [n, decisions] by tournament, crossover and mutation."""
-        first, second = parents[tournament(ranking, n, rng)], parents[tournament(ranking, n, rng)]
-        crossed = problem.space.crossover(first, second, rng)
-        both = rng.random(n) < self.crossover_rate
-        return self._mutate(problem, np.where(both[:, None], crossed, first), rng)
-
-    def _mutate(self, problem: Problem, rows: Genes, rng: np.random.Generator) -> Genes:
-        rate = self.mutation_rate or 1 / max(1, len(problem.space.decisions))
-        return problem.space.canonical(problem.space.mutate(rows, rng, rate))
 
 
 def judged(problem: Problem, archive: Archive, n: int) -> tuple[Floats, Floats]:
