@@ -35,7 +35,7 @@ class PredictorGuided(Strategy):
     """Random architectures that the first predictors are fitted to, in whole batches."""
     batch_size: int = Field(default=10, ge=1)
     """Evaluations between two fits."""
-    predictor: Predictor = GaussianProcess(optimized=200, iterations=30)
+    predictor: Predictor = GaussianProcess(optimized=100, iterations=10)
     """Of each value that is not a known cost; it learns ratios where all values are positive."""
     population: int = Field(default=100, ge=2)
     """Candidates in one generation on the predictions."""
