@@ -12,11 +12,13 @@ from typing import Any
 from hardware.store import LatencyStore
 from hardware.subjects import unknown, wanted
 from nas import folders
-from nas.config import ConfigurationError, read, read_run
+from nas.config import ConfigurationError, described, read, read_run, read_source
+from nas.lookup import Lookup, LookupRun
 from nas.progress import progress
 from nas.run import Run
 from nas.signals import InterruptedRun, Interruption
 from nas.table import front_table
+from nas.tasks.tabular import Tabular
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,26 @@ class Placing:
 
 def search(config: Path, overrides: Sequence[str], placing: Placing, as_json: bool) -> str:
     """Runs the whole experiment; returns the front as text."""
-    found = read(config, overrides)
+    found = looked_up(config, overrides) or read(config, overrides)
     found.task.load()
     folder = placing.folder(config)
     with Interruption() as interruption:
-        run = Run(found, folder, progress(), interruption.check)
+        run = (LookupRun if isinstance(found, Lookup) else Run)(found, folder, progress(), interruption.check)  # type: ignore[arg-type]
         try:
             front = run.execute()
         except InterruptedRun as error:
             print(f"{error}; continue with: nas search {config} --resume --name {folder.name}", file=sys.stderr)
             sys.exit(error.exit_code)
-    return json.dumps(front, indent=1) if as_json else front_table(front, folder)
+    if as_json or isinstance(run, LookupRun):
+        return json.dumps(front, indent=1)
+    return front_table(front, folder)
+
+
+def looked_up(config: Path, overrides: Sequence[str]) -> Lookup | None:
+    """The search over a table that a configuration describes; None for any other."""
+    source = read_source(config, overrides)
+    task = source.data.get("task") if isinstance(source.data, dict) else None
+    return described(source, Lookup) if isinstance(task, dict) and task.get("kind") == Tabular.kind() else None
 
 
 def plan(config: Path, overrides: Sequence[str]) -> str:

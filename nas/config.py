@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from searchspaces.networks._role import Network
 from searchspaces.parse import Open, parse
 from searchspaces.part import Part
 
+P = TypeVar("P", bound=Part)
 Value = Literal["error", "latency_ms", "energy_mj", "peak_memory_bytes", "model_bytes", "parameters", "macs"]
 VALUES: tuple[str, ...] = get_args(Value)
 
@@ -91,13 +92,22 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigurationError: with every fault and its place.
     """
+    return experiment(read_source(path, overrides))
+
+
+def read_source(path: Path, overrides: Sequence[str] = ()) -> yaml_source.Source:
+    """The data of a YAML file with overrides applied.
+
+    Raises:
+        ConfigurationError: it is no YAML, or an override is none.
+    """
     try:
         source = yaml_source.read(path)
         for assignment in overrides:
             source = yaml_source.override(source, assignment)
     except yaml_source.YamlError as error:
         raise ConfigurationError([str(error)]) from error
-    return experiment(source)
+    return source
 
 
 def read_run(folder: Path) -> tuple[Experiment, yaml_source.Source]:
@@ -114,16 +124,25 @@ def read_run(folder: Path) -> tuple[Experiment, yaml_source.Source]:
     return experiment(replace(source, data=data)), source
 
 
+def described(source: yaml_source.Source, part: type[P]) -> P:
+    """The part that loaded data describes.
+
+    Raises:
+        ConfigurationError: with every fault and its place.
+    """
+    try:
+        return parse(part, source.data)
+    except DescriptionError as error:
+        raise ConfigurationError([f"{source.where(fault.path)}: {fault}" for fault in error.faults]) from error
+
+
 def experiment(source: yaml_source.Source) -> Experiment:
     """The experiment that loaded data describes.
 
     Raises:
         ConfigurationError: with every fault and its place.
     """
-    try:
-        found = parse(Experiment, source.data)
-    except DescriptionError as error:
-        raise ConfigurationError([f"{source.where(fault.path)}: {fault}" for fault in error.faults]) from error
+    found = described(source, Experiment)
     if not found.objectives:
         fault = Fault(("objectives",), "name at least one, for example {error: minimize, latency_ms: minimize}")
         raise ConfigurationError([f"{source.where(fault.path)}: {fault}"])

@@ -26,6 +26,7 @@ from nas.training._fit import Fit
 from nas.training._role import Trainee
 from nas.verification import Verification
 from nas.versions import versions
+from predictors.encodings.space import SpaceEncoding
 from searchspaces.networks._role import Signature
 from searchspaces.placements import Placements
 from searchspaces.space import Genes, SearchSpace
@@ -71,7 +72,8 @@ class Run:
     @cached_property
     def task(self) -> LoadedTask:
         """The task with its data."""
-        return self.experiment.task.load()
+        found: LoadedTask = self.experiment.task.load()
+        return found
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -101,7 +103,7 @@ class Run:
         """Objectives and bounds over the space."""
         objectives = cast(dict[str, Direction], self.experiment.objectives)
         constraints = cast(dict[str, float], self.experiment.constraints)
-        return Problem(self.space, objectives, constraints, self.costs.upper)
+        return Problem(self.space, objectives, constraints, self.costs.upper, SpaceEncoding(self.placements))
 
     @cached_property
     def trainee(self) -> Trainee:

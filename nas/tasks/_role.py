@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import Any
 
 from searchspaces.part import Part
-
-if TYPE_CHECKING:
-    from nas.tasks._loaded import LoadedTask
 
 
 class Task(Part):
     """Names the data and the way of learning from it; `load` makes it a runtime object."""
 
     @abstractmethod
-    def load(self) -> LoadedTask:
+    def load(self) -> Any:
         """The task with its data in memory; the same object each time for equal tasks of one process.
+
+        That is a `LoadedTask`, by which networks learn, or a `Table`, in which they are looked up.
 
         Raises:
             DataError: the data is missing or not as expected.

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.problem import Floats, Genes
+from nas.archive import Trial
+from nas.data._images import DataError
+from nas.problem import Direction, Floats, Genes, Problem
 from predictors.encodings._role import Encoding
+from searchspaces.registry import did_you_mean
 
 CHUNK = 256
 """Rows that are compared with the whole table at a time."""
@@ -117,13 +120,31 @@ class TableSpace:
 
 @dataclass(frozen=True)
 class Table:
-    """Values [n] by name of the rows of a space."""
+    """Values [n] by name of the rows of a space; those that are free are known without evaluation."""
 
     space: TableSpace
     values: Mapping[str, Floats]
     encoding: Encoding
+    free: tuple[str, ...] = ()
 
-    def look_up(self, matrix: Genes) -> dict[str, Floats]:
-        """The values [n] of rows."""
+    def costs(self, matrix: Genes) -> dict[str, Floats]:
+        """The values [n] of rows that may be known before they are evaluated."""
         numbers = self.space.numbers(matrix)
-        return {name: values[numbers] for name, values in self.values.items()}
+        return {name: self.values[name][numbers] for name in self.free}
+
+    def problem(self, objectives: Mapping[str, Direction], constraints: Mapping[str, float]) -> Problem:
+        """Objectives and bounds over the table.
+
+        Raises:
+            DataError: one of them is not in the table.
+        """
+        for name in [*objectives, *constraints]:
+            if name not in self.values:
+                raise DataError(f"the table has no value {name}{did_you_mean(name, self.values)}; name its column")
+        return Problem(self.space, objectives, constraints, self.costs, self.encoding)
+
+    def trial(self, number: int, row: Genes) -> Trial:
+        """The evaluation of a row [decisions]."""
+        entry = self.space.decode(row)
+        values = {name: float(values[entry.number]) for name, values in self.values.items()}
+        return Trial(number, entry.id, tuple(map(int, row)), entry.describe(), values)
