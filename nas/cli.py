@@ -105,6 +105,19 @@ def profile(
 
 
 @app.command()
+def compare(
+    config: Config,
+    overrides: Overrides = [],  # noqa: B006
+    page: Annotated[Path | None, typer.Option(metavar="PAGE", help="Also write an HTML page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare strategies, and rivals where installed, on a table over many seeds."""
+    from nas import commands
+
+    print(commands.compare(config, overrides, page, as_json))
+
+
+@app.command()
 def report(run: RunFolder) -> None:
     """Write a run's report anew, and print where it is."""
     from nas.report.page import write_report

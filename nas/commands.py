@@ -63,6 +63,21 @@ def looked_up(config: Path, overrides: Sequence[str]) -> Lookup | None:
     return described(source, Lookup) if isinstance(task, dict) and task.get("kind") == Tabular.kind() else None
 
 
+def compare(config: Path, overrides: Sequence[str], page: Path | None, as_json: bool) -> str:
+    """Compares strategies on a table; returns the ranks, or everything as JSON."""
+    from nas.comparison import Comparison, competitors_of
+    from nas.comparison import compare as run
+    from nas.report.comparison_page import rank_lines, write_comparison_page
+
+    found = described(read_source(config, overrides), Comparison)
+    with progress().phase("compare", total=found.seeds * competitors_of(found)) as phase:
+        results = run(found, lambda name: phase.advance(note=name))
+    if page:
+        write_comparison_page(results, page, config.stem)
+        print(f"page  {page}", file=sys.stderr)
+    return json.dumps(results, indent=1) if as_json else "\n".join(rank_lines(results))
+
+
 def plan(config: Path, overrides: Sequence[str]) -> str:
     """What a search would do, in a few lines; nothing is written."""
     run = Run(read(config, overrides), Path(), progress())
