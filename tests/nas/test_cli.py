@@ -34,7 +34,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     [
         ("training:", "trainin:", ":13: trainin: unknown key (did you mean 'training'?)"),
         ("epochs: 2", "epochs: two", ":13: training.epochs: should be a valid integer, not 'two'"),
-        ("kind: nsga2", "kind: nsga", ":14: strategy.kind: no Strategy is called 'nsga' (did you mean 'nsga2'?)"),
+        ("kind: nsga2", "kind: ngsa2", ":14: strategy.kind: no Strategy is called 'ngsa2' (did you mean 'nsga2'?)"),
         ("choice: [1.0, 2.0]", "choice: []", ":10: space.stages.0.block.channel_mixer.ratio.choice: a choice needs"),
         ("kernel: {choice: [3, 5]}", "kernel: {choice: [3, 4]}", ":9: space.stages.0.block.mixer.0.kernel.1: "),
         ("{kind: roofline}", "{kind: roofline", ":12: "),
@@ -214,7 +214,7 @@ def test_quick_commands_never_import_torch(arguments: list[str]) -> None:
 
 def test_validate_never_imports_torch_whether_the_file_is_right_or_wrong(tmp_path: Path) -> None:
     assert quick(["validate", str(written(tmp_path))]).returncode == 0
-    wrong = quick(["validate", str(written(tmp_path, TINY.replace("nsga2", "nsga")))])
+    wrong = quick(["validate", str(written(tmp_path, TINY.replace("nsga2", "ngsa2")))])
     assert wrong.returncode == 2 and "did you mean 'nsga2'" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
