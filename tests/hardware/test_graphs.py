@@ -13,7 +13,7 @@ from hardware.backends._onnx import float_models, integer_blocks, quantized
 from hardware.backends._role import Workload
 from hardware.backends.roofline import Roofline
 from hardware.fusion import adjacent
-from hardware.onnx_model import weighted_nodes
+from hardware.onnx_nodes import weighted_nodes
 from hardware.profile import profile
 from hardware.store import LatencyStore
 from searchspaces.architecture import Architecture

@@ -41,7 +41,6 @@ from searchspaces.registry import kinds
 from searchspaces.skeleton import skeleton, take
 from searchspaces.space import SearchSpace
 from searchspaces.supernet import Supernet
-from searchspaces.wiring import execute
 from tests.nas.export.networks import task
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -132,9 +131,7 @@ def test_each_block_keeps_its_promised_shape_and_gradients_reach_everything(name
 
         for block, placement in zip(network, trace.placements, strict=True):
             block.register_forward_pre_hook(partial(has_shape, placement))
-        x = execute(
-            trace.wires, lambda index, *inputs, blocks=network: blocks[index](*inputs), images(dtype=torch.float32)
-        )
+        x = network(images(dtype=torch.float32))
         assert x.shape[0] == 3 and x.isfinite().all()
         (x * torch.randn_like(x)).sum().backward()
         for name, parameter in network.named_parameters():
