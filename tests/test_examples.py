@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from nas import cli
+from nas.config import read
+from searchspaces.mixers._role import TokenMixer
+from searchspaces.registry import kinds, resolve
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 BUDGET = {
@@ -44,3 +47,10 @@ def test_the_example_runs_to_its_report(
     assert 0 <= model["accuracy_deployed"] <= 1 and model["latency_ms"] > 0
     for name in ("resolved.yaml", "archive.sqlite", "front.csv", "report.html", "checkpoints/supernet.safetensors"):
         assert (folder / name).stat().st_size > 0
+
+
+def test_one_example_holds_every_mixer_for_images() -> None:
+    space = read(next(path for path in EXAMPLES if path.stem == "all_mixers")).space
+    for stage in space.stages:  # type: ignore[attr-defined]
+        found = {type(option).kind() for option in stage.block.mixer.options}
+        assert found == {kind for kind in kinds(TokenMixer) if 2 in resolve(TokenMixer, kind).spatial_ranks}

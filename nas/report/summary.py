@@ -35,7 +35,7 @@ def lead(results: Results) -> str:
 
 
 def aims(results: Results) -> str:
-    """The objectives: `minimize test error and latency`."""
+    """The objectives: `minimize error and latency`."""
     ways: dict[str, list[str]] = {}
     for name, way in results.problem.objectives.items():
         ways.setdefault(way, []).append(label(name))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LABELS = {
-    "error": "test error",
+    "error": "error",
     "latency_ms": "latency",
     "peak_memory_bytes": "peak memory",
     "model_bytes": "model size",

@@ -57,14 +57,20 @@ class LinearSelfAttention(nn.Module):
         return self.output(mixed.transpose(1, 2).flatten(2)).transpose(1, 2).reshape(x.shape)
 
     def _over_all(
-        self, query: Float[Tensor, "b n t d"], key: Float[Tensor, "b n t d"], value: Float[Tensor, "b n t d"]
+        self,
+        query: Float[Tensor, "b n t d"],
+        key: Float[Tensor, "b n t d"],
+        value: Float[Tensor, "b n t d"],
     ) -> Float[Tensor, "b n t d"]:
         """The values of all positions, weighted; query and key are phi's."""
         normalizer = query @ key.sum(2).unsqueeze(-1) + self.floor
         return query @ (key.transpose(2, 3) @ value) / normalizer
 
     def _over_earlier(
-        self, query: Float[Tensor, "b n t d"], key: Float[Tensor, "b n t d"], value: Float[Tensor, "b n t d"]
+        self,
+        query: Float[Tensor, "b n t d"],
+        key: Float[Tensor, "b n t d"],
+        value: Float[Tensor, "b n t d"],
     ) -> Float[Tensor, "b n t d"]:
         """The values of the positions up to each, weighted; the normalizer is the sum for values that are one."""
         positions = query.shape[2]

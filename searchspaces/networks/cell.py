@@ -51,7 +51,7 @@ class Cell(Network):
     """Inner nodes of a cell."""
     operations: Annotated[tuple[Name, ...], Field(min_length=1)] = DARTS
     """What can stand on an edge; NASNet's list has other convolutions and pools."""
-    repeated: bool = False
+    repeated: Annotated[bool, Field(strict=True)] = False
     """Both operations of a node may read the same node, as in NASNet."""
     stem: Annotated[int, Field(ge=1)] = 3
     """Channels of the stem over `filters`."""

@@ -63,10 +63,10 @@ def test_models_that_stand_out_are_named_once() -> None:
 def test_the_summary_says_what_was_searched(run: Path, tmp_path: Path) -> None:
     results = read_results(run)
     assert headline(results) == "Digits · classification"
-    assert "minimize test error and latency, with latency of at most 0.6" in lead(results)
+    assert "minimize error and latency, with latency of at most 0.6" in lead(results)
     assert [value for value, _ in figures(results)][1:] == ["60", str(len(results.front)), str(len(results.models))]
     other = synthetic_run(tmp_path / "run", 20, 2, {"latency_ms": "maximize", "error": "minimize"})
-    assert "maximize latency, and minimize test error" in lead(read_results(other))
+    assert "maximize latency, and minimize error" in lead(read_results(other))
     assert bounds(read_results(other)).startswith(", with latency of at least")
 
 
