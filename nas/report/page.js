@@ -48,8 +48,8 @@
     const shape = {type: "line", [along + "0"]: axis.bound, [along + "1"]: axis.bound, [across + "0"]: 0, [across + "1"]: 1,
       [across + "ref"]: "paper", line: {color: c.soft, width: 1, dash: "5px,4px"}};
     const at = axis.log ? Math.log10(axis.bound) : axis.bound;
-    const text = {text: axis.bound_text, showarrow: false, font: {size: 12, color: c.soft}, [along]: at, [across]: 1,
-      [across + "ref"]: "paper", xanchor: "right", yanchor: index ? "bottom" : "top", xshift: index ? 0 : -5};
+    const text = {text: axis.bound_text, showarrow: false, font: {size: 12, color: c.soft}, [along]: at, [across]: index ? 0 : 1,
+      [across + "ref"]: "paper", xanchor: index ? "left" : "right", yanchor: index ? "bottom" : "top", xshift: index ? 5 : -5};
     return {shape, text};
   }
 
