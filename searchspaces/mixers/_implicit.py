@@ -16,14 +16,6 @@ def taps(kernel: tuple[int, ...], size: tuple[int, ...]) -> Float[Tensor, "k axe
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
-    """[b c *sizes] by a kernel [o i *odd kernel] on one or two axes, zeros outside, size kept."""
-    padding = [size // 2 for size in weight.shape[2:]]
-    if weight.ndim == 3:
-        return F.conv1d(x, weight, bias, padding=padding, groups=groups)
-    return F.conv2d(x, weight, bias, padding=padding, groups=groups)
-
-
 class Affine(nn.Module):
     """[k inputs] -> [k outputs]; W x + b.
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from searchspaces.generated_convolution import GeneratedConvolution
 from searchspaces.mixers._fusion import convolution_of
 from searchspaces.mixers._role import TokenMixer
 from searchspaces.mixers._window import OddPair, Positive, pair
@@ -41,6 +42,7 @@ class CollapsedConvolution(nn.Module):
         self.expand = nn.Parameter(torch.empty(hidden, channels, *kernel))
         self.project = nn.Parameter(torch.empty(channels, hidden))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.convolution = GeneratedConvolution()
         nn.init.kaiming_uniform_(self.expand, math.sqrt(5))
         nn.init.kaiming_uniform_(self.project, math.sqrt(5))
 
@@ -53,7 +55,7 @@ class CollapsedConvolution(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The features and their convolution."""
-        return F.conv2d(x, self.collapsed(), self.bias, padding=self.padding)
+        return self.convolution(x, self.collapsed(), self.bias)
 
     def fuse(self) -> nn.Module:
         """The same function as one convolution."""

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from searchspaces.generated_convolution import GeneratedConvolution
 from searchspaces.mixers._fusion import convolution_of
-from searchspaces.mixers._implicit import Affine, KernelReadout, convolve, taps
+from searchspaces.mixers._implicit import Affine, KernelReadout, taps
 from searchspaces.mixers._role import TokenMixer
 from searchspaces.mixers._window import Odd, Positive
 from searchspaces.part import Shape
@@ -59,11 +60,12 @@ class ContinuousConvolution(nn.Module):
         causal: bool,
     ) -> None:
         super().__init__()
-        self.kernel, self.groups, self.causal = kernel, channels if depthwise else 1, causal
+        self.kernel, self.causal = kernel, causal
         inputs = 1 if depthwise else channels
         self.network = SineNetwork(len(kernel), hidden, frequency)
         self.readout = KernelReadout(channels, inputs, hidden, math.prod(kernel))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.convolution = GeneratedConvolution(channels if depthwise else 1)
         self.register_buffer("positions", taps(kernel, size).to(self.bias.dtype), persistent=False)
 
     def sampled(self) -> Tensor:
@@ -73,11 +75,11 @@ class ContinuousConvolution(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *positions"]) -> Float[Tensor, "b c *positions"]:
         """The convolved features."""
-        return convolve(x, self.sampled(), self.bias, self.groups)
+        return self.convolution(x, self.sampled(), self.bias)
 
     def fuse(self) -> nn.Module:
         """The convolution with the kernel as it is now, without the network."""
-        return convolution_of(self.sampled(), self.bias, self.groups)
+        return convolution_of(self.sampled(), self.bias, self.convolution.groups)
 
 
 class SineNetwork(nn.Module):

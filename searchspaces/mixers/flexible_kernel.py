@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from searchspaces.generated_convolution import GeneratedConvolution
 from searchspaces.mixers._fusion import convolution_of
-from searchspaces.mixers._implicit import GaborFilter, KernelReadout, MultiplicativeFilterNetwork, convolve, taps
+from searchspaces.mixers._implicit import GaborFilter, KernelReadout, MultiplicativeFilterNetwork, taps
 from searchspaces.mixers._role import TokenMixer
 from searchspaces.mixers._window import Odd, Positive
 from searchspaces.part import Shape
@@ -63,13 +64,14 @@ class FlexibleConvolution(nn.Module):
     ) -> None:
         super().__init__()
         axes, (hidden, layers) = len(kernel), network
-        self.kernel, self.groups, self.causal = kernel, channels if depthwise else 1, causal
+        self.kernel, self.causal = kernel, causal
         filters: list[nn.Module] = [GaborFilter(axes, hidden, math.pi * kernel[0] / 2) for _ in range(layers)]
         self.network = MultiplicativeFilterNetwork(filters, hidden)
         self.readout = KernelReadout(channels, 1 if depthwise else channels, hidden, math.prod(kernel))
         self.centre = nn.Parameter(torch.zeros(axes))
         self.size = nn.Parameter(torch.full((axes,), initial_size))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.convolution = GeneratedConvolution(channels if depthwise else 1)
         half = tuple(max(count // 2, 1) for count in kernel)
         self.register_buffer("positions", taps(kernel, half).to(self.bias.dtype), persistent=False)
 
@@ -90,7 +92,7 @@ class FlexibleConvolution(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *positions"]) -> Float[Tensor, "b c *positions"]:
         """The convolved features."""
-        return convolve(x, self.sampled(), self.bias, self.groups)
+        return self.convolution(x, self.sampled(), self.bias)
 
     def fuse(self) -> nn.Module:
         """The convolution of the learned size: the smallest centred kernel that holds all taps inside."""
@@ -99,4 +101,4 @@ class FlexibleConvolution(nn.Module):
             furthest = self.positions[inside[:, axis], axis].abs().max().item()
             reach = round(furthest * max(count // 2, 1))
             weight = weight.narrow(axis + 2, count // 2 - reach, 2 * reach + 1)
-        return convolution_of(weight, self.bias, self.groups)
+        return convolution_of(weight, self.bias, self.convolution.groups)

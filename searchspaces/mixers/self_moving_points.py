@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from searchspaces.generated_convolution import GeneratedConvolution
 from searchspaces.mixers._fusion import convolution_of
 from searchspaces.mixers._role import TokenMixer
 from searchspaces.mixers._window import Odd, Positive
@@ -49,6 +50,7 @@ class PointConvolution(nn.Module):
         self.radius = nn.Parameter(torch.full((points,), 4 / kernel))
         self.weight = nn.Parameter(0.02 * torch.randn(channels, points))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.convolution = GeneratedConvolution(channels)
 
     def sampled(self) -> Float[Tensor, "c 1 k k"]:
         """The kernel at the taps, which span [-1, 1] on both axes."""
@@ -62,7 +64,7 @@ class PointConvolution(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The convolved features."""
-        return F.conv2d(x, self.sampled(), self.bias, padding=self.kernel // 2, groups=len(self.bias))
+        return self.convolution(x, self.sampled(), self.bias)
 
     def fuse(self) -> nn.Module:
         """The depthwise convolution with the kernel as it is now, without the points."""

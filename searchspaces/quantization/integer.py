@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MethodType
 from typing import Annotated, Any, Literal, cast
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from searchspaces.generated_convolution import GeneratedConvolution
 from searchspaces.quantization._role import QuantizationPolicy
 
 Bits = Annotated[int, Field(ge=2, le=8, strict=True)]
@@ -42,12 +44,11 @@ class Integer(QuantizationPolicy):
         Classes, parameters and their names stay. Preparing again replaces the policy and forgets the ranges.
         """
         for layer in list(module.modules()):
-            if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear) or "weight" not in layer._parameters:
+            if (forward := _forward(layer)) is None:
                 continue
-            forward = _linear if isinstance(layer, nn.Linear) else _convolve
             layer.observer = FakeQuantizer(
                 self.weight_bits, self.activation_bits, self.granularity == "channel", self.symmetric
-            ).to("cpu" if layer.weight.is_meta else layer.weight.device)
+            ).to(_device(module))
             vars(layer)["forward"] = MethodType(forward, layer)
         return module
 
@@ -151,6 +152,29 @@ class _RoundToGrid(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (inside,) = ctx.saved_tensors
         return gradients[0] * inside, None, None, None
+
+
+def _forward(layer: nn.Module) -> Callable[..., Tensor] | None:
+    """What a layer computes instead, if it is one with weights."""
+    if isinstance(layer, GeneratedConvolution):
+        return _generated
+    if "weight" not in layer._parameters:
+        return None
+    return _linear if isinstance(layer, nn.Linear) else _convolve if isinstance(layer, nn.Conv1d | nn.Conv2d) else None
+
+
+def _device(module: nn.Module) -> torch.device | str:
+    """Where a module's parameters are, the processor if they are nowhere."""
+    first = next(module.parameters(), None)
+    return "cpu" if first is None or first.is_meta else first.device
+
+
+def _generated(
+    self: GeneratedConvolution, x: Float[Tensor, "b c *sizes"], weight: Float[Tensor, "o i *kernel"], bias: Tensor
+) -> Float[Tensor, "b o *sizes"]:
+    """The convolution by a kernel on its grid."""
+    observer = cast(FakeQuantizer, self.observer)
+    return type(self).forward(self, observer(x), observer.quantize_weight(weight), bias)
 
 
 def _convolve(self: nn.Conv1d | nn.Conv2d, x: Float[Tensor, "b c *positions"]) -> Float[Tensor, "b d *outputs"]:

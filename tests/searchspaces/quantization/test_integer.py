@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from searchspaces.mixers._role import TokenMixer
 from searchspaces.mixers.attention import Attention
 from searchspaces.mixers.depthwise import Depthwise
+from searchspaces.parse import parse
 from searchspaces.quantization.integer import FakeQuantizer, Integer
 
 BITS = st.integers(2, 8)
@@ -129,6 +131,17 @@ def test_each_layer_computes_on_quantized_weights_and_inputs() -> None:
             expected = layer(expected)
     found = Integer(weight_bits=4, activation_bits=6).prepare(model)(x)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["collapsible_block", "continuous_kernel", "flexible_kernel", "self_moving_points"])
+def test_a_generated_kernel_is_rounded_like_that_of_the_inference_form(kind: str) -> None:
+    torch.manual_seed(0)
+    trained, x = parse(TokenMixer, {"kind": kind}).build((6, 8, 8)), torch.randn(2, 6, 8, 8)
+    deployed: Any = copy.deepcopy(trained)
+    deployed = deployed.fuse()
+    policy = Integer(weight_bits=4, activation_bits=5)
+    expected = policy.prepare(deployed).train()(x)
+    torch.testing.assert_close(policy.prepare(trained)(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_gradient_passes_where_nothing_is_clipped_and_nowhere_else() -> None:
