@@ -192,11 +192,13 @@ class Lookup:
         number, order = number.sort()
         entries = (torch.where(tokens < 0, vocabulary, tokens) + torch.arange(places) * (vocabulary + 1))[order]
         pooled = torch.empty(len(self.summed), len(tokens), self.ensemble.shape.hidden)
-        for member, bias in enumerate(self.ensemble.parameters["relation"]):
-            biases = bias[relations.mT]
+        scores = torch.empty(_ROWS, places, places)
+        for member, weights in enumerate(self.ensemble.parameters["relation"]):
+            biases = weights[relations.mT]
             for at in range(0, len(tokens), _ROWS):
                 some = slice(at, at + _ROWS)
-                pooled[member, some] = self._pool(member, entries[some], biases.index_select(0, number[some]))
+                bias = torch.index_select(biases, 0, number[some], out=scores[: len(number[some])])
+                pooled[member, some] = self._pool(member, entries[some], bias)
         mean, variance = self.ensemble.head(pooled, sums[order])
         back = order.argsort()
         return mean[:, back], variance[:, back]
@@ -204,11 +206,12 @@ class Lookup:
     def _pool(self, member: int, entries: Tensor, bias: Tensor) -> Tensor:
         """The pooled vector of one member: [n, t] and [n, t, t], keys before queries -> [n, hidden].
 
-        Matrices are transposed, which is the form that small products are fastest in.
+        The bias is used up: memory that is allocated once stays in the cache. Matrices are transposed, which is the
+        form that small products are fastest in.
         """
         width = self.ensemble.shape.width
         q, k, g, v = functional.embedding(entries, self.attended[member]).split(width, dim=-1)
-        weights = torch.baddbmm(bias, k, q.mT).clamp_(-LARGEST, LARGEST).exp_()
+        weights = bias.baddbmm_(k, q.mT).clamp_(-LARGEST, LARGEST).exp_()
         received = torch.bmm(v.mT, weights)
         received /= received[:, -1:].clamp(min=_TINY)
         summed = functional.embedding_bag(entries, self.summed[member], mode="sum")

@@ -104,7 +104,7 @@ class Sums:
 class GraphNetworkModel(LatentModel):
     """An ensemble, with what it looks up worked out."""
 
-    at_once = 1 << 14
+    at_once = 1 << 16
 
     def __init__(self, sums: Sums, target: Target, ensemble: Ensemble, calibration: float) -> None:
         super().__init__(sums.encoding, target)

@@ -23,7 +23,7 @@ BUDGET = {
     "strategy.population": "6",
     "finalize.models": "1",
     "finalize.epochs": "1",
-    "executor": "{kind: local, workers: 1}",
+    "executor": "{kind: local, workers: 0}",
 }
 SMALL_DATA = {"glyphs": {"task.data.samples_per_class": "20"}}
 

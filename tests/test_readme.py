@@ -24,6 +24,7 @@ FAST = [
     "finalize.models=1",
     "finalize.epochs=1",
     "profile.verified=1",
+    "executor={kind: local, workers: 0}",
 ]
 FEW = ["profile.networks=10", "hardware={kind: roofline}"]
 """As many as the page of a profile needs, at no cost."""

@@ -42,7 +42,7 @@ class ChunkedAttentionTcn(TokenMixer):
     def build(self, shape: Shape) -> nn.Module:
         """The mixer for shape[0] channels, at this size."""
         positions, values = math.prod(shape[1:]), max(1, round(shape[0] * self.expand))
-        network = DilatedNetwork(shape[0], self.kernel, self.layers, self.causal)
+        network = DilatedNetwork(shape[0], positions, self.kernel, self.layers, self.causal)
         attention = ChunkAttention(self.width, positions, min(self.chunk, positions), self.causal)
         return GatedAttention(shape[0], self.width, values, network, attention)
 
@@ -71,11 +71,14 @@ class GatedAttention(nn.Module):
 
 
 class DilatedNetwork(nn.Module):
-    """[b c t] -> [b c t]; depthwise convolutions whose dilation grows by the factor of their kernel."""
+    """[b c t] -> [b c t]; depthwise convolutions whose dilation grows by the factor of their kernel.
 
-    def __init__(self, channels: int, kernel: int, layers: int, causal: bool) -> None:
+    It grows no further than the sequence is long: from there on all taps but one lie outside.
+    """
+
+    def __init__(self, channels: int, positions: int, kernel: int, layers: int, causal: bool) -> None:
         super().__init__()
-        dilations = [kernel**layer for layer in range(layers)]
+        dilations = [min(kernel**layer, positions) for layer in range(layers)]
         self.layers = nn.ModuleList(_convolution(channels, kernel, dilation, causal) for dilation in dilations)
 
     def forward(self, x: Float[Tensor, "b c t"]) -> Float[Tensor, "b c t"]:

@@ -33,6 +33,7 @@ profile: {networks: 6, verified: 2, every: 5}
 training: {kind: sandwich, epochs: 1, batch_size: 256, random: 1}
 strategy: {kind: nsga2, evaluations: 8, population: 4}
 finalize: {models: 1}
+executor: {kind: local, workers: 0}
 """
 
 

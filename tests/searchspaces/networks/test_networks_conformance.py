@@ -53,6 +53,7 @@ EXPERIMENT: dict[str, Any] = {
     "training": {"kind": "sandwich", "epochs": 1, "batch_size": 256},
     "strategy": {"kind": "nsga2", "evaluations": 4, "population": 4},
     "finalize": {"models": 1},
+    "executor": {"kind": "local", "workers": 0},
 }
 
 
