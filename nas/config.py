@@ -20,9 +20,10 @@ from predictors._role import Predictor
 from predictors.additive_residual import AdditiveResidual
 from searchspaces.choice import describe_open
 from searchspaces.faults import DescriptionError, Fault
-from searchspaces.networks._role import Network
+from searchspaces.networks._role import Network, Signature
 from searchspaces.parse import Open, parse
 from searchspaces.part import Part
+from searchspaces.space import SearchSpace
 
 P = TypeVar("P", bound=Part)
 Value = Literal["error", "latency_ms", "energy_mj", "peak_memory_bytes", "model_bytes", "parameters", "macs"]
@@ -146,4 +147,8 @@ def experiment(source: yaml_source.Source) -> Experiment:
     if not found.objectives:
         fault = Fault(("objectives",), "name at least one, for example {error: minimize, latency_ms: minimize}")
         raise ConfigurationError([f"{source.where(fault.path)}: {fault}"])
+    try:
+        SearchSpace.of(found.space, Signature((1, 1, 1), 1)).decisions  # noqa: B018
+    except ValueError as error:
+        raise ConfigurationError([f"{source.where(('space',))}: space: {error}"]) from error
     return found

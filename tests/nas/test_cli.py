@@ -140,6 +140,17 @@ def test_examples_are_valid_by_command_and_by_schema(
     jsonschema.Draft202012Validator(schema).validate(load(text, "x").data)
 
 
+def test_layers_that_do_not_fit_are_a_fault_of_the_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = EXAMPLES[0].parents[1] / "tests" / "searchspaces" / "networks" / "examples" / "litepose.yaml"
+    space = {**yaml.safe_load(network.read_text(encoding="utf-8")), "deconvolutions": [4] * 6}
+    config = written(tmp_path, yaml.safe_dump({**yaml.safe_load(TINY), "space": space}))
+    line = 1 + config.read_text(encoding="utf-8").splitlines().index("space:")
+    assert run(monkeypatch, "validate", config) == 2
+    assert capsys.readouterr().err.strip() == f"{config}:{line}: space: 6 deconvolutions need more than 3 stages"
+
+
 def test_the_schema_of_the_examples_is_the_printed_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
