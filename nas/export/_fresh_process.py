@@ -1,11 +1,12 @@
-"""Runs the files of a bundle as their model card says, in a process that has none of this project's packages.
+"""Runs the files of bundles as their model cards say, in processes that have none of this project's packages.
 
-    python -I _fresh_process.py JOB
+    python -I -B _fresh_process.py
 
-JOB is a JSON file: `bundle` (folder), `images` (an npz file with `pixels` [n c h w]), `outputs` (npz file to write: the
-logits [n k] of each file), `refused` (packages), `threads`, `batch_size`, `input` (scale, mean, std) and `files` (by
-name: `load` and `run`, the card's code, and `batch_size` where the file takes one alone). Prints JSON: by name, what
-went wrong with a file.
+Each line on stdin is the path of a job, a JSON file: `bundle` (folder), `images` (an npz file with `pixels` [n c h w]),
+`outputs` (npz file to write: the logits [n k] of each file), `failures` (JSON file to write: by name, what went wrong
+with a file), `log` (file for all that is printed), `refused` (packages), `threads`, `batch_size`, `input` (scale, mean,
+std) and `files` (by name: `load` and `run`, the card's code, and `batch_size` where the file takes one alone). Each job
+is done by a process of its own, forked where the frameworks are loaded already; its exit code is printed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +44,37 @@ class Refusal(MetaPathFinder):
             raise ImportError(f"{fullname} must not be needed")
 
 
-def main(job: dict[str, Any]) -> dict[str, dict[str, str]]:
+def serve() -> None:
+    """Does jobs until there are no more."""
+    import torch.export  # noqa: F401
+
+    with contextlib.suppress(ImportError):
+        import onnxruntime  # noqa: F401
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for line in sys.stdin:
+        process = os.fork()
+        if not process:
+            _do(json.loads(Path(line.strip()).read_text(encoding="utf-8")))
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+
+
+def _do(job: dict[str, Any]) -> NoReturn:
+    """One job, in the process that ends with it."""
+    code = 1
+    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1), os.dup2(log, 2)
+    try:
+        failures = run(job)
+        Path(job["failures"]).write_text(json.dumps(failures), encoding="utf-8")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+
+
+def run(job: dict[str, Any]) -> dict[str, dict[str, str]]:
     """Runs every file; returns the failures."""
     sys.meta_path.insert(0, Refusal(job["refused"]))
     os.chdir(job["bundle"])
@@ -87,7 +120,4 @@ def _batches(pixels: npt.NDArray[Any], size: int, contract: dict[str, Any]) -> I
 
 
 if __name__ == "__main__":
-    task = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    with contextlib.redirect_stdout(sys.stderr):
-        failed = main(task)
-    print(json.dumps(failed))
+    serve()

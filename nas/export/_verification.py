@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,8 @@ def _job(model: Deployable, formats: Sequence[Format], bundle: Path, scratch: Pa
         "bundle": str(bundle.absolute()),
         "images": str(images.absolute()),
         "outputs": str(scratch.absolute() / "outputs.npz"),
+        "failures": str(scratch.absolute() / "failures.json"),
+        "log": str(scratch.absolute() / "log.txt"),
         "refused": sorted({*_PROJECT, *packages} - {_FRAMEWORK}),
         "threads": model.backend.threads,
         "batch_size": _BATCH,
@@ -113,17 +117,38 @@ def _run(job: dict[str, Any], scratch: Path) -> tuple[dict[str, npt.NDArray[np.f
     Raises:
         ExportError: the process failed as a whole.
     """
-    path = scratch / "job.json"
+    path = scratch.absolute() / "job.json"
     path.write_text(json.dumps(job), encoding="utf-8")
-    command = [sys.executable, "-I", "-B", str(Path(_fresh_process.__file__).absolute()), str(path.absolute())]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        lines = ended.stderr.strip().splitlines()[-5:]
-        raise ExportError(
-            f"{job['bundle']}: verification failed with exit code {ended.returncode}: {' | '.join(lines)}"
-        )
+    if code := _done(path):
+        lines = Path(job["log"]).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+        raise ExportError(f"{job['bundle']}: verification failed with exit code {code}: {' | '.join(lines)}")
     with np.load(job["outputs"], allow_pickle=False) as outputs:
-        return dict(outputs), json.loads(ended.stdout.splitlines()[-1])
+        return dict(outputs), json.loads(Path(job["failures"]).read_text(encoding="utf-8"))
+
+
+def _done(job: Path) -> int:
+    """The exit code of the process that does a job.
+
+    Raises:
+        ExportError: no process can be started.
+    """
+    server = _server(os.getpid())
+    if server.poll() is not None:
+        _server.cache_clear()
+        server = _server(os.getpid())
+    assert server.stdin is not None and server.stdout is not None
+    try:
+        print(job, file=server.stdin, flush=True)
+        return int(server.stdout.readline())
+    except (OSError, ValueError) as error:
+        raise ExportError(f"verification ended with exit code {server.wait()}") from error
+
+
+@cache
+def _server(owner: int) -> subprocess.Popen[str]:
+    """The process that does this process's jobs; it ends with its standard input."""
+    command = [sys.executable, "-I", "-B", str(Path(_fresh_process.__file__).absolute())]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _refusals(failures: dict[str, dict[str, str]]) -> dict[str, MeasurementError]:
