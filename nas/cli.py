@@ -64,12 +64,9 @@ def search(
 def validate(config: Config, overrides: Overrides = []) -> None:  # noqa: B006
     """Check a configuration; every fault is told at once, with its place."""
     with descriptions_only():
-        from nas.config import read
-        from searchspaces.networks._role import Signature
-        from searchspaces.space import SearchSpace
+        from nas.reading import outline, read_any
 
-        space = SearchSpace.of(read(config, overrides).space, Signature((1, 1, 1), 1))
-        print(f"{config}: valid; {len(space.decisions)} decisions, {space.count:,} architectures")
+        print(f"{config}: valid; {outline(read_any(config, overrides))}")
 
 
 @app.command()

@@ -12,13 +12,14 @@ from typing import Any
 from hardware.store import LatencyStore
 from hardware.subjects import unknown, wanted
 from nas import folders
+from nas.comparison import Comparison
 from nas.config import ConfigurationError, described, read, read_run, read_source
 from nas.lookup import Lookup, LookupRun
 from nas.progress import progress
+from nas.reading import read_any
 from nas.run import Run
 from nas.signals import InterruptedRun, Interruption
 from nas.table import front_table
-from nas.tasks.tabular import Tabular
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Placing:
 
 def search(config: Path, overrides: Sequence[str], placing: Placing, as_json: bool) -> str:
     """Runs the whole experiment; returns the front as text."""
-    found = looked_up(config, overrides) or read(config, overrides)
+    found = read_any(config, overrides)
+    if isinstance(found, Comparison):
+        raise ConfigurationError([f"{config}: compares strategies; run it with: nas compare {config}"])
     found.task.load()
     folder = placing.folder(config)
     with Interruption() as interruption:
@@ -56,17 +59,10 @@ def search(config: Path, overrides: Sequence[str], placing: Placing, as_json: bo
     return front_table(front, folder)
 
 
-def looked_up(config: Path, overrides: Sequence[str]) -> Lookup | None:
-    """The search over a table that a configuration describes; None for any other."""
-    source = read_source(config, overrides)
-    task = source.data.get("task") if isinstance(source.data, dict) else None
-    return described(source, Lookup) if isinstance(task, dict) and task.get("kind") == Tabular.kind() else None
-
-
 def compare(config: Path, overrides: Sequence[str], page: Path | None, as_json: bool) -> str:
     """Compares strategies on a table; returns the ranks, or everything as JSON."""
-    from nas.comparison import Comparison, competitors_of
     from nas.comparison import compare as run
+    from nas.comparison import competitors_of
     from nas.report.comparison_page import rank_lines, write_comparison_page
 
     found = described(read_source(config, overrides), Comparison)

@@ -10,7 +10,10 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from nas.catalogue import parts
+from nas.comparison import Comparison
 from nas.config import Experiment
+from nas.lookup import Lookup
+from nas.tasks.tabular import Tabular
 from searchspaces.parse import Open
 from searchspaces.part import Part
 from searchspaces.registry import is_role
@@ -19,14 +22,15 @@ Schema = dict[str, Any]
 
 
 def schema() -> Schema:
-    """The schema of an experiment (JSON Schema 2020-12)."""
+    """The schema of whatever a file may describe (JSON Schema 2020-12)."""
     writer = _Writer()
-    root = writer.part(Experiment, open=False)
-    root["required"] = [name for name in root["required"] if name != "kind"]
+    tabular = {"properties": {"kind": {"const": Tabular.kind()}}, "required": ["kind"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nas",
-        **root,
+        "if": {"properties": {"task": tabular}, "required": ["task"]},
+        "then": {"anyOf": [writer.part(Lookup, open=False), writer.part(Comparison, open=False)]},
+        "else": writer.part(Experiment, open=False),
         "$defs": writer.definitions,
     }
 
@@ -54,7 +58,8 @@ class _Writer:
 
     def part(self, part: type[Part], open: bool, kind: str | None = None) -> Schema:
         """The fields of a part."""
-        properties: dict[str, Schema] = {} if kind is None else {"kind": {"const": kind}}
+        named = kind is not None or any(is_role(base) for base in part.__bases__ if issubclass(base, Part))
+        properties: dict[str, Schema] = {"kind": {"const": kind or part.kind()}} if named else {}
         for name, field in part.model_fields.items():
             opened = open or any(isinstance(mark, Open) for mark in field.metadata)
             properties[name] = self.field(field, opened)

@@ -140,6 +140,29 @@ def test_examples_are_valid_by_command_and_by_schema(
     jsonschema.Draft202012Validator(schema).validate(load(text, "x").data)
 
 
+def test_configurations_over_tables_are_validated_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = jsonschema.Draft202012Validator(json.loads((EXAMPLES[0].parent / "schema.json").read_text()))
+    table = {
+        "task": {"kind": "tabular", "table": "t.csv", "decisions": ["a"], "objectives": {"error": "e"}},
+        "objectives": {"error": "minimize"},
+    }
+    nsga2 = {"kind": "nsga2", "evaluations": 20}
+    for rest, told in (
+        ({"strategy": nsga2}, "20 evaluations by nsga2 on a table"),
+        ({"strategies": [nsga2], "rivals": ["optuna_tpe"], "seeds": 3}, "1 strategies and 1 rivals, 3 seeds each"),
+    ):
+        config = written(tmp_path, yaml.safe_dump({**table, **rest}))
+        assert run(monkeypatch, "validate", config) == 0
+        assert told in capsys.readouterr().out
+        schema.validate({**table, **rest})
+        assert run(monkeypatch, "validate", config, "--set", "objectives.eror=minimise") == 2
+        assert "objectives: should be 'minimize' or 'maximize'" in capsys.readouterr().err
+    assert run(monkeypatch, "search", config, "--runs", tmp_path) == 2
+    assert f"nas compare {config}" in capsys.readouterr().err
+
+
 def test_layers_that_do_not_fit_are_a_fault_of_the_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
