@@ -7,11 +7,11 @@ STAMP := .venv/.installed
 search: $(STAMP)  ## profile, train, search, finalize, export and report: the whole road on the digits example
 	$(BIN)/nas search examples/digits.yaml
 
-test: $(STAMP) browser lint  ## style, types and every test
+test: $(STAMP) browser lint  ## style, types and tests; where CI is set, the exhaustive ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: $(STAMP)  ## the tests that take no longer than a few seconds each
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not exhaustive"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -17,6 +17,13 @@ settings.register_profile("nas", deadline=None, max_examples=50, derandomize=Tru
 settings.load_profile("nas")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Exhaustive tests are for continuous integration, which has more time than a person."""
+    left = [item for item in items if item.get_closest_marker("exhaustive") and not os.environ.get("CI")]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's latency table."""

@@ -15,7 +15,7 @@ import pytest
 from nas.archive import Archive
 from tests.nas.experiments import TINY, written
 
-LONG = TINY.replace("epochs: 2", "epochs: 40")
+LONG = TINY.replace("epochs: 2", "epochs: 40").replace("models: 2", "models: 1")
 COMMAND = [sys.executable, "-c", "import sys; sys.argv[0] = 'nas'; from nas.cli import main; main()"]
 
 

@@ -222,7 +222,7 @@ def test_the_written_source_computes_the_same(name: str, tmp_path: Path) -> None
         torch.testing.assert_close(scope["load"]()(inputs), model.network(inputs), rtol=0, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs_from_yaml_to_its_front(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
