@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.archive import Trial
-from nas.config import Experiment
 from nas.executors._context import Context
 from nas.executors._pool import Job, Lost, Tell, reproducible
 from nas.export._bundle import finish_draft, read_bundle, write_bundle, write_draft
@@ -24,7 +23,7 @@ from nas.files import write_atomic
 from nas.progress import ToldProgress
 from nas.training._fit import Fit
 from nas.training._role import Trainee
-from nas.training.sandwich import Sandwich
+from nas.training.single_path import SinglePath
 from nas.twins import measure_twins
 from searchspaces.architecture import Architecture
 from searchspaces.placements import Placements
@@ -145,23 +144,12 @@ def trained(context: Context, trial: Trial, tell: Tell) -> Deployable:
     if experiment.finalize.epochs:
         supernet = supernet.specialize(architecture)
         alone = Placements(SearchSpace(architecture.input_shape, architecture.layers))
-        fit = Fit(fine_tuning(experiment), Trainee(supernet, alone, task), experiment.seed, tuning=True)
+        training = SinglePath.alone(experiment.training, experiment.finalize.epochs, experiment.finalize.learning_rate)
+        fit = Fit(training, Trainee(supernet, alone, task), experiment.seed, tuning=True)
         fit.run(ToldProgress(tell), "fine-tune")
     network = supernet.subnet(architecture)
     network.recalibrate([inputs for inputs, _ in task.calibration()])
     return Deployable(architecture, network.state(), task, experiment.hardware, trial.values)
-
-
-def fine_tuning(experiment: Experiment) -> Sandwich:
-    """The sandwich of one: training of a single architecture."""
-    training, settings = experiment.training, experiment.finalize
-    return Sandwich(
-        epochs=settings.epochs,
-        batch_size=training.batch_size,
-        learning_rate=settings.learning_rate,
-        weight_decay=training.weight_decay,
-        clip=training.clip,
-    )
 
 
 def write_front(folder: Path, front: list[dict[str, Any]]) -> None:

@@ -14,19 +14,23 @@ _BASES = 32
 
 
 def extremes(placements: Placements) -> tuple[Genes, Genes]:
-    """The rows of the smallest and of the largest architecture.
+    """The rows of the smallest and of the largest architecture, by the `orders` of the options."""
+    rows = orders(placements)
+    smallest, largest = (np.array([order[pick] for order in rows], dtype=np.int64)[None] for pick in (0, -1))
+    return placements.space.canonical(smallest)[0], placements.space.canonical(largest)[0]
 
-    Each decision's options are ordered by what the network then costs on average over the same random
-    architectures: MACs first, then bytes of weights; equal ones by value.
+
+def orders(placements: Placements) -> list[list[int]]:
+    """The options of each decision from small to large.
+
+    They are ordered by what the network then costs on average over the same random architectures: MACs first, then
+    bytes of weights; equal ones by value.
     """
-    space = placements.space
     macs = placements.tabulate(lambda unit: cost(unit.part, unit.shape).macs)
     weights = placements.tabulate(
         lambda unit: cost(unit.part, unit.shape).parameters * unit.part.quantization.stored_bits
     )
-    rows = [_ordered(placements, number, (macs, weights)) for number in range(len(space.decisions))]
-    smallest, largest = (np.array([order[pick] for order in rows], dtype=np.int64)[None] for pick in (0, -1))
-    return space.canonical(smallest)[0], space.canonical(largest)[0]
+    return [_ordered(placements, number, (macs, weights)) for number in range(len(placements.space.decisions))]
 
 
 def _ordered(placements: Placements, number: int, tables: tuple[Any, ...]) -> list[int]:

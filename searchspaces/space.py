@@ -35,6 +35,16 @@ class Decision:
     parent_options: frozenset[int] = frozenset()
     """Options of the parent under which this decision is active."""
 
+    @property
+    def field(self) -> str:
+        """The field that it decides: `kernel` of `space.stages.0.block.mixer.1.kernel[2]`."""
+        return [part for part in self.name.partition("[")[0].split(".") if not part.isdigit()][-1]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its options are numbers."""
+        return all(isinstance(option, int | float) and not isinstance(option, bool) for option in self.options)
+
 
 @dataclass(frozen=True)
 class SearchSpace:

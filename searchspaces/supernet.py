@@ -6,6 +6,7 @@ gradients of a sub-network reach exactly the weights inside its slices.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -42,7 +43,15 @@ class Supernet(nn.Module):
 
     def shared(self, path: str, role: Role) -> Tensor:
         """The slice of the shared parameter for a role at a place."""
-        return take(role, self._parameters[_name(path, role.key)])  # type: ignore[arg-type]
+        return take(role, self.whole(path, role.key))
+
+    def whole(self, path: str, key: str) -> nn.Parameter:
+        """The shared parameter for a key at a place."""
+        return self._parameters[_name(path, key)]  # type: ignore[return-value]
+
+    def frozen(self) -> Supernet:
+        """A copy of its own that is not trained."""
+        return copy.deepcopy(self).requires_grad_(False)
 
     def subnet(self, architecture: Architecture) -> Subnet:
         """The sub-network of an architecture, with normalization statistics of its own."""

@@ -151,10 +151,15 @@ def _is_jaxtyping(node: ast.expr, bindings: dict[str, ast.stmt]) -> bool:
 
 
 def _is_for_training(item: ast.stmt) -> bool:
-    """Whether this is `take`, by which a supernet slices its parameters, or `auxiliary_losses`, added to the task's."""
+    """Whether a method is for shared weights alone.
+
+    That is `take`, by which a supernet slices its parameters, `hidden_axes` and `channel_axes`, by which it sorts them,
+    or `auxiliary_losses`, added to the task's.
+    """
     if not isinstance(item, ast.FunctionDef):
         return False
-    return item.name == "auxiliary_losses" or (item.name == "take" and bool(item.decorator_list))
+    named = item.name in ("auxiliary_losses", "hidden_axes", "channel_axes")
+    return named or (item.name == "take" and bool(item.decorator_list))
 
 
 def _removal(owner: ast.ClassDef, item: ast.stmt, starts: list[int]) -> Edit:

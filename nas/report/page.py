@@ -77,7 +77,7 @@ def captions(results: Results) -> dict[str, str]:
         if error is None
         else f"On the line they are equal, the band is ±{100 * TOLERANCE:.0f} %. "
         f"The median relative error is {100 * error:.1f} %.",
-        "history_caption": "Mean loss of the largest network in each epoch of the shared training."
+        "history_caption": "Mean loss in each epoch of the shared training, of the first network that each step trains."
         if results.history
         else "The run holds no training history.",
     }

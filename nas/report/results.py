@@ -35,7 +35,7 @@ class Results:
         front: those that are within the bounds and not dominated, as the search believed.
         volumes: share [n] of the box of hypervolume that the front dominates after each trial; see `volumes`.
         models: the exported ones, measured.
-        history: mean loss of the largest network in each epoch.
+        history: mean loss in each epoch, of the first network that each step trains.
         twins: speed of int8 over float32 for float32 models whose blocks were all put into int8 to compare.
     """
 
@@ -130,7 +130,7 @@ def volumes(archive: Archive, problem: Problem) -> Floats:
 
 
 def read_history(path: Path) -> list[float]:
-    """Mean loss of the largest network per epoch, from a checkpoint's metadata; empty without a checkpoint."""
+    """Mean loss of each epoch, from a checkpoint's metadata; empty without a checkpoint."""
     from safetensors import safe_open
 
     if not path.is_file():

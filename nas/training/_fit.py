@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +26,10 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 class Fit:
     """Trains shared weights, resuming from the checkpoint where there is one.
 
-    Batches, sub-networks and the learning rate of a step depend on (seed, epoch, step) alone, so a resumed training
-    ends with the weights of an uninterrupted one. So does the progress, which the supernet tells to blocks that change
-    while they are trained: it rises from 0 to 1, or stays 1 where `tuning` weights that are trained already.
-    Losses of modules that have their own are added to those of the training, whichever it is.
+    Batches, sub-networks, the learning rate and the random numbers of modules depend on (seed, epoch, step) alone, so a
+    resumed training ends with the weights of an uninterrupted one. So does the progress, which the supernet tells to
+    blocks that change while they are trained: it rises from 0 to 1, or stays 1 where `tuning` weights that are trained
+    already. Losses of modules that have their own are added to those of the training, whichever it is.
     """
 
     def __init__(
@@ -62,16 +61,26 @@ class Fit:
                 check()
 
     def _epoch(self, epoch: int) -> float:
-        """One pass over the training images; returns the mean loss of the first, largest network."""
+        """One pass over the training images; returns the mean loss of each step's first network."""
         losses = []
+        self.trainee.epoch = epoch
+        if self.training.begin(self.trainee, epoch):
+            self.optimizer = _optimizer(self.parameters, self.training)
         batches = self.trainee.task.train_batches(self.seed, epoch, self.training.batch_size)
-        for step, batch in enumerate(batches):
-            rng = np.random.default_rng((self.seed, epoch, step))
-            self.optimizer.zero_grad()
-            self.trainee.supernet.progress = 1.0 if self.tuning else self._progress(epoch, step)
-            losses.append(self._backward(batch, rng))
-            self._update(epoch, step)
+        with torch.random.fork_rng(devices=[]):
+            for step, batch in enumerate(batches):
+                losses.append(self._step(batch, epoch, step))
         return float(np.mean(losses))
+
+    def _step(self, batch: TensorBatch, epoch: int, step: int) -> float:
+        """One update; returns the loss of its first network."""
+        source = np.random.SeedSequence((self.seed, epoch, step))
+        torch.manual_seed(int(source.generate_state(1)[0]))
+        self.optimizer.zero_grad()
+        self.trainee.supernet.progress = 1.0 if self.tuning else self._progress(epoch, step)
+        loss = self._backward(batch, np.random.default_rng(source))
+        self._update(epoch, step)
+        return loss
 
     def _backward(self, batch: TensorBatch, rng: np.random.Generator) -> float:
         """Gradients of one step, of the task's losses and of the modules' own; returns the first of the task's."""
@@ -90,18 +99,20 @@ class Fit:
 
     def _update(self, epoch: int, step: int) -> None:
         """One step of the optimizer at the schedule's learning rate."""
-        rate = self.training.learning_rate * schedule(self._progress(epoch, step), self.training.warmup)
+        rate = self.training.rate(self._progress(epoch, step))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         nn.utils.clip_grad_norm_(self.parameters.values(), self.training.clip, error_if_nonfinite=True)
         self.optimizer.step()
 
     def _save(self, path: Path) -> None:
-        """Weights and optimizer state, atomically."""
+        """Weights and optimizer state, and the teacher's weights while they are needed, atomically."""
         tensors = {f"weight.{name}": parameter.detach() for name, parameter in self.parameters.items()}
         for name, parameter in self.parameters.items():
             state = self.optimizer.state.get(parameter, {})
             tensors |= {f"{key}.{name}": value for key, value in state.items()}
+        if self.trainee.teacher is not None and not self.done:
+            tensors |= {f"teacher.{name}": tensor for name, tensor in self.trainee.teacher.named_parameters()}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, save(tensors, metadata={"history": json.dumps(self.history), "seed": str(self.seed)}))
 
@@ -123,18 +134,9 @@ class Fit:
                 }
                 if state:
                     self.optimizer.state[parameter] = state
-
-
-def schedule(progress: float, warmup: float) -> float:
-    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, arXiv:1608.03983, equation 5).
-
-    Args:
-        progress: share of all steps, in (0, 1].
-        warmup: share of the steps that warm up.
-    """
-    if progress < warmup:
-        return progress / warmup
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+        if any(name.startswith("teacher.") for name in tensors):
+            self.trainee.teacher = self.trainee.supernet.frozen()
+            self.trainee.teacher.load_state_dict({name: tensors[f"teacher.{name}"] for name in self.parameters})
 
 
 def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.AdamW:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
+from nas.training._schedule import schedule
 from searchspaces.architecture import Architecture
 from searchspaces.part import Part
 from searchspaces.placements import Placements
+from searchspaces.space import Genes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,21 +29,44 @@ class CheckpointError(Exception):
     """A checkpoint that cannot be read, or belongs to other weights."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Trainee:
     """A supernet with what its training needs to know."""
 
     supernet: Supernet
     placements: Placements
     task: LoadedTask
+    teacher: Supernet | None = None
+    """Frozen weights that a training distils from; kept in its checkpoint."""
+    epoch: int = 0
+    """The epoch that is being trained."""
+
+    @cached_property
+    def orders(self) -> list[list[int]]:
+        """The options of each decision from small to large."""
+        from searchspaces.extremes import orders
+
+        return orders(self.placements)
 
     @cached_property
     def extremes(self) -> tuple[Architecture, Architecture]:
         """The smallest and the largest architecture."""
-        from searchspaces.extremes import extremes
+        return self.decoded([order[0] for order in self.orders]), self.decoded([order[-1] for order in self.orders])
 
-        smallest, largest = extremes(self.placements)
-        return self.placements.space.decode(smallest), self.placements.space.decode(largest)
+    @cached_property
+    def _macs(self) -> npt.NDArray[np.float64]:
+        """The MACs of each unit."""
+        from searchspaces.cost import cost
+
+        return self.placements.tabulate(lambda unit: cost(unit.part, unit.shape).macs)
+
+    def macs(self, rows: Genes) -> npt.NDArray[np.float64]:
+        """The multiply-accumulates of canonical rows: [n, decisions] -> [n]."""
+        return self._macs[self.placements.of(rows)].sum(axis=1)
+
+    def decoded(self, row: Sequence[int] | Genes) -> Architecture:
+        """The architecture of a row; inactive decisions do not matter."""
+        return self.placements.space.decode(np.asarray(row, dtype=np.int64))
 
     def sample(self, rng: np.random.Generator, count: int) -> list[Architecture]:
         """Architectures drawn uniformly over the space."""
@@ -68,7 +94,15 @@ class Training(Part):
 
     @abstractmethod
     def losses(self, trainee: Trainee, batch: TensorBatch, rng: np.random.Generator) -> Iterator[Tensor]:
-        """The losses of one step; each is back-propagated before the next is asked for.
+        """The losses of one step; each is back-propagated before the next is asked for, and their gradients add up.
 
         What modules of the sub-networks add to them (`searchspaces.skeleton.Auxiliary`) is not the training's concern.
         """
+
+    def begin(self, trainee: Trainee, epoch: int) -> bool:
+        """What is done to the weights before an epoch; returns whether the optimizer begins anew."""
+        return False
+
+    def rate(self, progress: float) -> float:
+        """The learning rate when this share of all steps is done, in (0, 1]."""
+        return self.learning_rate * schedule(progress, self.warmup)

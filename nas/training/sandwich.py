@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from nas.training._distillation import in_place
 from nas.training._role import Trainee, Training
 
 if TYPE_CHECKING:
@@ -27,10 +28,5 @@ class Sandwich(Training):
 
     def losses(self, trainee: Trainee, batch: TensorBatch, rng: np.random.Generator) -> Iterator[Tensor]:
         """The largest's loss against the labels, then those of the others against the largest's predictions."""
-        inputs, targets = batch
-        smallest, largest = trainee.extremes
-        logits = trainee.subnet(largest)(inputs)
-        yield trainee.task.loss(logits, targets)
-        others = {a.id: a for a in (smallest, *trainee.sample(rng, self.random)) if a.id != largest.id}
-        for architecture in others.values():
-            yield trainee.task.distillation_loss(trainee.subnet(architecture)(inputs), logits.detach())
+        smallest, _ = trainee.extremes
+        yield from in_place(trainee, batch, [smallest, *trainee.sample(rng, self.random)])

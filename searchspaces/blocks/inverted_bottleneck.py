@@ -58,6 +58,16 @@ class InvertedResidual(nn.Module):
         self.expand, self.depthwise, self.gate, self.project = expand, depthwise, gate, project
         self.shortcut = shortcut
 
+    def hidden_axes(self) -> dict[str, int]:
+        """See `searchspaces.sorting.Sortable`."""
+        gate_axes = dict if isinstance(self.gate, nn.Identity) else getattr(self.gate, "channel_axes", None)
+        if isinstance(self.expand, nn.Identity) or gate_axes is None:
+            return {}
+        made = ("convolution.weight", "norm.weight", "norm.bias")
+        inner = {f"{part}.{name}": 0 for part in ("expand", "depthwise") for name in made}
+        gate = {f"gate.{name}": axis for name, axis in gate_axes().items()}
+        return {"project.convolution.weight": 1, **inner, **gate}
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """Features of the block's width and stride."""
         y = self.project(self.gate(self.depthwise(self.expand(x))))

@@ -45,6 +45,10 @@ class GatedPerceptron(nn.Module):
         self.value = nn.Conv2d(channels, hidden, 1, bias=False)
         self.project = nn.Conv2d(hidden, channels, 1, bias=False)
 
+    def hidden_axes(self) -> dict[str, int]:
+        """See `searchspaces.sorting.Sortable`."""
+        return {"project.weight": 1, "gate.weight": 0, "value.weight": 0}
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Each position's features, transformed."""
         return self.project(self.activation(self.gate(x)) * self.value(x))

@@ -36,6 +36,10 @@ class Perceptron(nn.Module):
         self.activation = activations[activation]()
         self.project = nn.Conv2d(hidden, channels, 1)
 
+    def hidden_axes(self) -> dict[str, int]:
+        """See `searchspaces.sorting.Sortable`."""
+        return {"project.weight": 1, "expand.weight": 0, "expand.bias": 0}
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Each position's features, transformed."""
         return self.project(self.activation(self.expand(x)))

@@ -37,6 +37,10 @@ class ChannelGate(nn.Module):
         self.reduce = nn.Conv2d(channels, hidden, 1)
         self.expand = nn.Conv2d(hidden, channels, 1)
 
+    def channel_axes(self) -> dict[str, int]:
+        """By parameter: the axis of the channels, which may stand in any order."""
+        return {"reduce.weight": 1, "expand.weight": 0, "expand.bias": 0}
+
     def forward(self, x: Float[Tensor, "b c *positions"]) -> Float[Tensor, "b c *positions"]:
         """The input, each channel scaled; a sequence is an image of width one."""
         if x.ndim == 3:

@@ -120,6 +120,7 @@ def test_annotations_become_plain_tensors(tmp_path: Path, monkeypatch: pytest.Mo
         ' -> Float[Tensor, "b"] | None:\n'
         '        return x\n\n    @staticmethod\n    def take(name: str) -> None:\n        """Gone."""\n'
         "\n    def auxiliary_losses(self, x: Tensor) -> Iterator[Tensor]:\n        yield decision_entropy(x)\n"
+        "\n    def hidden_axes(self) -> dict[str, int]:\n        return axes_of(self)\n"
     )
     definitions = Definitions(set())
     definitions.add(made(tmp_path, "annotated", text, monkeypatch).Ünit)

@@ -16,8 +16,9 @@ from nas.data.digits import Digits
 from nas.progress import LineProgress
 from nas.tasks._loaded import LoadedTask
 from nas.tasks.classification import Classification
-from nas.training._fit import Fit, schedule
+from nas.training._fit import Fit
 from nas.training._role import CheckpointError, Trainee, Training
+from nas.training._schedule import schedule
 from nas.training.sandwich import Sandwich
 from searchspaces.networks._role import Signature
 from searchspaces.placements import Placements
