@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from searchspaces.blocks._role import Block
 from searchspaces.blocks.concatenation import Concatenation
+from searchspaces.blocks.skip_connection import SkipConnection
 from searchspaces.blocks.sum import Sum
 from searchspaces.graph import HISTORY, Graph, edge_names
 from searchspaces.lateral import Lateral
@@ -94,6 +95,8 @@ class Trace:
     input_shape: Shape
     placements: list[Placement] = field(default_factory=list)
     sources: list[tuple[int, ...]] = field(default_factory=list)
+    paths: list[int] = field(default_factory=list)
+    """Numbers of the blocks that lead into a sum inside a graph, but for identities: what drop-path may leave out."""
 
     @property
     def wires(self) -> Wires:
@@ -125,6 +128,8 @@ class Trace:
             named = zip(edge_names(edges, target), edges, strict=True)
             ends = [self.place(f"{path}.{name}", edge.block, nodes[edge.source]) for name, edge in named]
             alone = len(ends) == 1
+            if not alone:
+                self.paths += [end - 1 for end, edge in zip(ends, edges, strict=True) if not _identity(edge.block)]
             nodes.append(ends[0] if alone else self.place(f"{path}.sum{target}", Sum(inputs=len(ends)), *ends))
         if not graph.outputs:
             return nodes[-1]
@@ -150,6 +155,11 @@ class Trace:
             return self.input_shape
         _, part, shape = self.placements[value - 1]
         return part.output_shape(shape)
+
+
+def _identity(block: Block) -> bool:
+    """Whether a block hands on what it reads."""
+    return isinstance(block, SkipConnection) and block.stride == 1
 
 
 def entering(number: int, inputs: int, latest: int) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from searchspaces.architecture import Architecture, Placement
+from searchspaces.drop_path import dropped
 from searchspaces.placements import Placements, Unit
 from searchspaces.skeleton import Role, Skeleton, averaging, roles, skeleton, take
 from searchspaces.space import SearchSpace
@@ -35,6 +36,8 @@ class Supernet(nn.Module):
         super().__init__()
         self.progress = 1.0
         """How much of a training is done, for blocks that change on the way; sub-networks are made as of now."""
+        self.drop_path = 0.0
+        """Probability with which a path of a graph is left out of a pass that trains, at the end of the training."""
         self.losses: list[Tensor] | None = None
         """Where sub-networks put the losses of their own modules; see `collecting`."""
         for path, units in placements.by_path.items():
@@ -101,6 +104,8 @@ class Subnet(nn.Module):
         self._blocks: list[tuple[Placement, Skeleton]] = []
         trace = architecture.traced()
         self._steps = steps(trace.wires)
+        self._paths = frozenset(trace.paths)
+        self._drop_path = 0.0
         for index, placement in enumerate(trace.placements):
             block = skeleton(placement.part, placement.shape)
             self._blocks.append((placement, block))
@@ -108,7 +113,11 @@ class Subnet(nn.Module):
                 self.register_buffer(_name(str(index), name), buffer.clone())
 
     def progress(self, fraction: float) -> None:
-        """Tells blocks that change while they are trained how much of the training is done, from 0 to 1."""
+        """Tells blocks that change while they are trained how much of the training is done, from 0 to 1.
+
+        So rises the probability of drop-path (ScheduledDropPath: Zoph et al., 2018, arXiv:1707.07012, section 4.1).
+        """
+        self._drop_path = fraction * self._supernet[0].drop_path
         for index, (_, block) in enumerate(self._blocks):
             if block.progressive:
                 block.place(self.statistics(index))
@@ -127,13 +136,19 @@ class Subnet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b *input_shape] -> the last block's output."""
-        losses = self._supernet[0].losses if self.training and torch.is_grad_enabled() else None
-        return execute(self._steps, partial(self._run, losses), x)
+        if not (self.training and torch.is_grad_enabled()):
+            return execute(self._steps, partial(self._run, None), x)
+        return execute(self._steps, partial(self._train, self._supernet[0].losses), x)
 
     def _run(self, losses: list[Tensor] | None, index: int, *inputs: Tensor) -> Tensor:
         """The output of block number `index`; the block's own losses are added to the list."""
         tensors = {**self.weights(index), **self.statistics(index)}
         return self._blocks[index][1].run(tensors, inputs, self.training, losses)
+
+    def _train(self, losses: list[Tensor] | None, index: int, *inputs: Tensor) -> Tensor:
+        """The same in a pass that trains: paths may be left out."""
+        output = self._run(losses, index, *inputs)
+        return dropped(output, self._drop_path) if self._drop_path and index in self._paths else output
 
     def recalibrate(self, batches: Iterable[Tensor]) -> None:
         """Sets normalization statistics and observed ranges to those of the batches, and turns to evaluation mode.

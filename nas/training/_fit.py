@@ -37,6 +37,7 @@ class Fit:
     ) -> None:
         self.training, self.trainee, self.seed, self.checkpoint = training, trainee, seed, checkpoint
         self.tuning = tuning
+        trainee.supernet.drop_path = training.drop_path
         self.parameters = dict(trainee.supernet.named_parameters())
         self.optimizer = _optimizer(self.parameters, training)
         self.history: list[float] = []

@@ -91,6 +91,8 @@ class Training(Part):
     """Share of the steps during which the learning rate rises linearly."""
     clip: Annotated[float, Field(gt=0)] = 5.0
     """Largest norm of the gradient of one step."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability with which a path of a cell is left out for a sample at the end; it rises linearly from 0."""
 
     @abstractmethod
     def losses(self, trainee: Trainee, batch: TensorBatch, rng: np.random.Generator) -> Iterator[Tensor]:
