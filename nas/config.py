@@ -57,6 +57,15 @@ class Profiling(Part):
     """Probability of the predictor's intervals, whose upper ends bounds are held against."""
 
 
+class Quality(Part):
+    """How well shared weights rank architectures, told by training some of them alone."""
+
+    architectures: Annotated[int, Field(ge=0)] = 0
+    """How many, drawn at random; none if 0. From 20 on the rank correlation says something."""
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    """For how long each is trained alone; as long as the shared weights if not given."""
+
+
 class Experiment(Part):
     """One run: what to learn, which networks, on what hardware, to what end and how."""
 
@@ -68,6 +77,7 @@ class Experiment(Part):
     objectives: dict[Value, Literal["minimize", "maximize"]] = {"error": "minimize", "latency_ms": "minimize"}
     constraints: dict[Value, float] = {}
     training: Training
+    quality: Quality = Quality()
     strategy: Strategy
     finalize: Finalize = Finalize()
     executor: Executor = Local()

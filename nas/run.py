@@ -1,4 +1,4 @@
-"""A run: profile, train, search, finalize, report; each phase takes up where it was left."""
+"""A run: profile, train, quality, search, finalize, report; each phase takes up where it was left."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from nas.files import write_atomic
 from nas.problem import Direction, Problem
 from nas.profiling import Profiler
 from nas.progress import Progress
+from nas.quality import measure_quality
 from nas.training._fit import Fit
 from nas.training._role import Trainee
 from nas.verification import Verification
@@ -62,6 +63,7 @@ class Run:
         self.problem.sample_feasible(np.random.default_rng(self.experiment.seed), 1)
         self.train()
         try:
+            measure_quality(self)
             self.search()
             front = finalize(self)
         finally:
@@ -123,8 +125,9 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """All that the search's course depends on; where it is computed is no part of that."""
-        resolved = {name: value for name, value in self.experiment.resolved().items() if name != "executor"}
+        """All that the search's course depends on: not where it is computed, nor what is told beside it."""
+        beside = ("executor", "quality")
+        resolved = {name: value for name, value in self.experiment.resolved().items() if name not in beside}
         return json.dumps(resolved, sort_keys=True)
 
     def write_resolved(self) -> None:

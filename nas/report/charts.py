@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nas.archive import Trial
+from nas.report import quality
 from nas.report.front import Model, median_latency_error
 from nas.report.results import Results
 from nas.report.summary import best
@@ -30,6 +31,7 @@ def charts(results: Results) -> dict[str, Any]:
         "volume": [round(float(volume), 6) for volume in results.volumes],
         "latency": latency(results.models),
         "history": [_finite(loss) for loss in results.history],
+        "quality": quality.chart(results.quality),
         "models": names,
         "first": best(results.models)[0].model.id if best(results.models) else next(iter(names), None),
     }

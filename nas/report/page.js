@@ -96,6 +96,12 @@
     ];
   }
 
+  function qualityTraces(c) {
+    const both = [...data.quality.x, ...data.quality.y], ends = [Math.min(...both), Math.max(...both)];
+    return [{type: "scatter", mode: "lines", x: ends, y: ends, hoverinfo: "skip", line: {color: c.soft, width: 1}},
+      dots(data.quality, "compared", {size: 9, color: c.accent})];
+  }
+
   function curve(values, first, unit, c) {
     return [{type: "scatter", mode: values.length > 1 ? "lines" : "markers", x: values.map((_, i) => i + first), y: values,
       line: {color: c.accent, width: 2}, marker: {color: c.accent}, hovertemplate: "%{y:.4~g}" + unit + "<extra>%{x}</extra>"}];
@@ -118,6 +124,8 @@
       {xaxis: axis("evaluations", c), yaxis: axis("hypervolume (%)", c)});
     show("history", data.history.length, () => curve(data.history, 1, "", c),
       {xaxis: axis("epoch", c), yaxis: axis("loss", c, {rangemode: "tozero"})});
+    if (data.quality) show("quality", true, () => qualityTraces(c),
+      {xaxis: axis("error alone (%)", c), yaxis: axis("error under shared weights (%)", c)});
     return Promise.all(drawn);
   }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from nas.files import write_atomic
-from nas.report import sections, summary
+from nas.report import quality, sections, summary
 from nas.report.assets import asset
 from nas.report.charts import TOLERANCE, charts
 from nas.report.drawing import Palette
@@ -42,6 +42,7 @@ def page(results: Results, run: str) -> str:
         plotly=get_plotlyjs(),
         script=asset("page.js"),
         data=embedded(charts(results)),
+        quality=quality.figure(results.quality),
         **top(results),
         **captions(results),
         **models(results),

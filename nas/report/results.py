@@ -14,6 +14,7 @@ import numpy as np
 from nas.archive import OK, Archive, ArchiveError, Trial
 from nas.config import Experiment, read_run
 from nas.problem import Direction, Floats, Problem
+from nas.quality import Ranking, read_quality
 from nas.report.front import Model, read_front
 from nas.twins import read_twins
 from searchspaces.architecture import Architecture
@@ -37,6 +38,7 @@ class Results:
         models: the exported ones, measured.
         history: mean loss in each epoch, of the first network that each step trains.
         twins: speed of int8 over float32 for float32 models whose blocks were all put into int8 to compare.
+        quality: how shared weights rank architectures, where that was asked for.
     """
 
     experiment: Experiment
@@ -50,6 +52,7 @@ class Results:
     models: tuple[Model, ...]
     history: tuple[float, ...]
     twins: tuple[float, ...] = ()
+    quality: Ranking | None = None
 
     @property
     def space_size(self) -> int:
@@ -106,6 +109,7 @@ def read_results(folder: Path) -> Results:
             models=tuple(read_front(folder / "front.json")),
             history=tuple(read_history(folder / "checkpoints" / "supernet.safetensors")),
             twins=tuple(float(twin["float32_ms"]) / float(twin["int8_ms"]) for twin in read_twins(folder)),
+            quality=read_quality(folder),
         )
 
 
