@@ -125,7 +125,7 @@
     show("history", data.history.length, () => curve(data.history, 1, "", c),
       {xaxis: axis("epoch", c), yaxis: axis("loss", c, {rangemode: "tozero"})});
     if (data.quality) show("quality", true, () => qualityTraces(c),
-      {xaxis: axis("error alone (%)", c), yaxis: axis("error under shared weights (%)", c)});
+      {xaxis: axis("error, trained alone (%)", c), yaxis: axis("error, shared weights (%)", c)});
     return Promise.all(drawn);
   }
 

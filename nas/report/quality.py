@@ -30,7 +30,7 @@ def figure(found: Ranking | None) -> str:
     if found is None:
         return ""
     return (
-        '<figure><h2>Shared weights and training alone</h2><div class="chart" id="quality" role="group" '
+        '<figure><h2>Quality of shared weights</h2><div class="chart" id="quality" role="group" '
         'aria-label="Error under shared weights against error after training alone"></div>'
         f"<figcaption>{escape(caption(found))}</figcaption></figure>"
     )

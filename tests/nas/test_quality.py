@@ -65,6 +65,7 @@ def test_the_same_is_found_whatever_was_computed_before(finished: Run) -> None:
     assert known is not None and found == known.compared[2]
 
 
+@pytest.mark.slow
 def test_longer_training_alone_is_another_number(finished: Run) -> None:
     architecture = finished.trainee.extremes[1]
     errors = [error_alone(finished.context, architecture, epochs, lambda words: None) for epochs in (0, 25)]

@@ -135,17 +135,18 @@ def test_a_training_resumed_anywhere_ends_with_the_same_weights(
     kind: str, fresh: Callable[[], Trainee], tmp_path: Path
 ) -> None:
     whole = fresh()
-    Fit(make(kind), whole, 5).run(QUIET)
+    Fit(make(kind, batch_size=512), whole, 5).run(QUIET)
     cut, checkpoint = None, tmp_path / "checkpoint.safetensors"
     for epochs in (1, 3):
         cut = fresh()
-        run_until(Fit(make(kind), cut, 5, checkpoint), epochs)
+        run_until(Fit(make(kind, batch_size=512), cut, 5, checkpoint), epochs)
     last = fresh()
-    Fit(make(kind), last, 5, checkpoint).run(QUIET)
+    Fit(make(kind, batch_size=512), last, 5, checkpoint).run(QUIET)
     assert not equal(fresh(), whole) and equal(last, whole)
-    assert Fit(make(kind), fresh(), 5, checkpoint).done
+    assert Fit(make(kind, batch_size=512), fresh(), 5, checkpoint).done
 
 
+@pytest.mark.slow
 @EVERY
 def test_it_trains_architectures_of_the_space_and_the_largest_learns(kind: str, fresh: Callable[[], Trainee]) -> None:
     trainee = fresh()
