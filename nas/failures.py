@@ -12,6 +12,7 @@ CODES = {
     "nas.yaml_source.YamlError": 2,
     "nas.data._images.DataError": 2,
     "nas.folders.RunFolderError": 2,
+    "nas.strategies._optuna.OptunaMissingError": 2,
     "nas.problem.InfeasibleError": 3,
     "nas.archive.ResumeRefused": 4,
     "nas.archive.ArchiveError": 1,

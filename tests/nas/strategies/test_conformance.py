@@ -11,7 +11,10 @@ from nas.strategies._role import Strategy
 from searchspaces import registry
 from tests.nas.tabulated import FakeSpace, costs, judge, problem, search
 
-EVERY = pytest.mark.parametrize("kind", registry.kinds(Strategy))
+EVALUATIONS = {"tpe": 60, "generative": 60, "enas": 100, "network_transformation": 100}
+"""Over how many those that take long are compared; the others over 200."""
+ALL = registry.kinds(Strategy)
+EVERY = pytest.mark.parametrize("kind", ALL)
 REFERENCE = [1.3, 25.0]
 
 
@@ -117,10 +120,12 @@ def test_bounds_on_quality_and_maximized_names_are_handled(kind: str) -> None:
     assert archive.front(flipped)
 
 
-@EVERY
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k in EVALUATIONS)) for k in ALL])
 def test_no_worse_than_random_over_twenty_seeds(kind: str) -> None:
+    n = EVALUATIONS.get(kind, 200)
+
     def volumes(name: str) -> list[float]:
-        runs = [search(make(name, 200), problem(), seed, 200) for seed in range(20)]
+        runs = [search(make(name, n), problem(), seed, n) for seed in range(20)]
         return [run.hypervolumes(problem(), REFERENCE)[-1] for run in runs]
 
     assert np.mean(volumes(kind)) >= np.mean(volumes("random"))
