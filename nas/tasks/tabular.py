@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired
 
 import numpy as np
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from nas.data._images import DataError
 from nas.tasks._role import Task
 
 if TYPE_CHECKING:
-    from nas.problem import Genes
+    from nas.problem import Floats, Genes
     from nas.tasks._columns import Columns
     from nas.tasks._table import Table
     from predictors.encodings._role import Encoding
+
+
+class Scaled(TypedDict):
+    """offset + factor * column: an error from an accuracy in percent is `{column: NAME, offset: 1, factor: -0.01}`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    column: str
+    offset: NotRequired[float]
+    factor: NotRequired[float]
 
 
 class Tabular(Task):
@@ -32,8 +42,8 @@ class Tabular(Task):
     """Column of architectures as text: cells of NAS-Bench-201, or option numbers with spaces between."""
     decisions: tuple[str, ...] = ()
     """Where there is no such column: one for each decision, of any values."""
-    objectives: dict[str, str] = Field(min_length=1)
-    """Column of each value that is known of an architecture."""
+    objectives: dict[str, str | Scaled] = Field(min_length=1)
+    """Column of each value that is known of an architecture, or a column with an offset and a factor."""
     free: tuple[str, ...] = ()
     """Values that a strategy may look up of any architecture before it is evaluated, as costs; bounds keep to them."""
 
@@ -44,7 +54,7 @@ class Tabular(Task):
 
 @functools.lru_cache(maxsize=4)
 def _load(description: str) -> Table:
-    from nas.tasks._columns import joined, numbers
+    from nas.tasks._columns import joined
     from nas.tasks._table import Table, TableSpace
 
     task = Tabular.model_validate_json(description)
@@ -54,8 +64,17 @@ def _load(description: str) -> Table:
     rows, encoding, descriptions = _architectures(task, columns)
     if len(np.unique(rows, axis=0)) < len(rows):
         raise DataError(f"{task.table}: an architecture stands in several rows")
-    values = {name: numbers(columns, source, task.table) for name, source in task.objectives.items()}
+    values = {name: _values(columns, source, task.table) for name, source in task.objectives.items()}
     return Table(TableSpace(rows, encoding.sizes, descriptions), values, encoding, task.free)
+
+
+def _values(columns: Columns, source: str | Scaled, path: str) -> Floats:
+    """The values [n] that a column, scaled if asked for, holds."""
+    from nas.tasks._columns import numbers
+
+    if isinstance(source, str):
+        return numbers(columns, source, path)
+    return source.get("offset", 0.0) + source.get("factor", 1.0) * numbers(columns, source["column"], path)
 
 
 def _architectures(task: Tabular, columns: Columns) -> tuple[Genes, Encoding, list[dict[str, str]]]:

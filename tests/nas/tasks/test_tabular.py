@@ -12,7 +12,7 @@ import pytest
 from nas import commands, pareto
 from nas.archive import Archive
 from nas.data._images import DataError
-from nas.lookup import trials
+from nas.lookup import Lookup, trials
 from nas.strategies._role import Strategy
 from nas.strategies.predictor_guided import PredictorGuided
 from nas.strategies.random import Random
@@ -20,6 +20,8 @@ from nas.tasks._table import Table, TableSpace
 from nas.tasks.tabular import Tabular
 from predictors.encodings.nas_bench_201 import NasBench201, text
 from searchspaces import registry
+from searchspaces.faults import DescriptionError
+from searchspaces.parse import parse
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 BOTH = {"error": "minimize", "latency_ms": "minimize"}
@@ -69,6 +71,38 @@ def test_lists_of_option_numbers_become_rows(tmp_path: Path) -> None:
     path = written(tmp_path, "c.csv", ["arch,e", "7 0 1,0.5", "7 2 1,0.6"])
     table = Tabular(table=path, architecture="arch", objectives={"error": "e"}).load()
     assert table.space.rows.tolist() == [[0, 0, 0], [0, 1, 0]]
+
+
+def test_values_are_scaled_as_the_description_says(tmp_path: Path) -> None:
+    path = written(tmp_path, "c.csv", ["arch,accuracy,s", "0 1,93.5,0.002", "1 0,10,0.5"])
+    data = {
+        "task": {
+            "kind": "tabular",
+            "table": path,
+            "architecture": "arch",
+            "objectives": {
+                "error": {"column": "accuracy", "offset": 1, "factor": -0.01},
+                "latency_ms": {"column": "s", "factor": 1000},
+                "accuracy": "accuracy",
+            },
+        },
+        "objectives": BOTH,
+        "strategy": {"kind": "random", "evaluations": 2},
+    }
+    table = parse(Lookup, data).task.load()
+    np.testing.assert_allclose(table.values["error"], [0.065, 0.9])
+    np.testing.assert_allclose(table.values["latency_ms"], [2, 500])
+    np.testing.assert_array_equal(table.values["accuracy"], [93.5, 10])
+
+
+def test_what_a_scaled_column_cannot_hold_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "c.csv", ["arch,e", "0 1,0.5"])
+    data = {"kind": "tabular", "table": path, "architecture": "arch", "objectives": {"error": {"column": "e", "of": 1}}}
+    with pytest.raises(DescriptionError, match="objectives"):
+        parse(Tabular, data)
+    found = parse(Tabular, {**data, "objectives": {"error": {"column": "f", "offset": 1}}})
+    with pytest.raises(DataError, match="no column f"):
+        found.load()
 
 
 @pytest.mark.parametrize(
