@@ -67,6 +67,27 @@ def crowding_distance(values: ArrayLike) -> Floats:
     return distance
 
 
+def crowding_distances(values: ArrayLike, ranks: Integers) -> Floats:
+    """The crowding distance [n] of each of the values [n, m] within its rank [n]."""
+    points = _points(values)
+    distance = np.zeros(len(points))
+    if len(points) <= 2 or not np.isfinite(points).all():
+        for rank in np.unique(ranks):
+            distance[ranks == rank] = crowding_distance(points[ranks == rank])
+        return distance
+    for column in points.T:
+        order = np.lexsort((column, ranks))
+        first = np.flatnonzero(np.diff(ranks[order], prepend=-1))
+        last = np.append(first[1:], len(order)) - 1
+        spread = column[order[last]] - column[order[first]]
+        wide = np.repeat(spread, last - first + 1)
+        around = np.pad(column[order[2:]] - column[order[:-2]], (1, 1))
+        distance[order] += np.divide(around, wide, out=np.zeros(len(order)), where=wide > 0)
+        distance[order[np.concatenate([first[spread > 0], last[spread > 0]])]] = np.inf
+    distance[np.bincount(ranks)[ranks] <= 2] = np.inf
+    return distance
+
+
 def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
     """The volume that values [n, m] dominate below the reference [m], exactly.
 

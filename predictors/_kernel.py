@@ -13,6 +13,8 @@ from predictors._role import Arrays
 from predictors.encodings._role import Floats
 
 _JITTER = 1e-6
+_WHOLE = 2048
+"""Examples up to which all kernel values are computed at once."""
 _DEVIATION = 1.5
 """Prior deviation of the logarithm of each relevance, about 1 / d."""
 
@@ -98,11 +100,13 @@ def pivots(kernel: Kernel, inputs: npt.NDArray[np.float32], count: int) -> npt.N
     This is Cholesky factorization with complete pivoting (Fine and Scheinberg 2001).
     """
     scaled = inputs * kernel.root
+    near = kernel.cross(scaled, scaled) if len(inputs) <= _WHOLE else None
     left, factor = np.ones(len(inputs)), np.zeros((len(inputs), count))
     chosen: list[int] = []
     while len(chosen) < count and left.max() > _JITTER:
         pivot, step = int(left.argmax()), len(chosen)
-        column = kernel.cross(scaled, scaled[pivot : pivot + 1])[:, 0] - factor[:, :step] @ factor[pivot, :step]
+        own = kernel.cross(scaled, scaled[pivot : pivot + 1])[:, 0] if near is None else near[pivot]
+        column = own - factor[:, :step] @ factor[pivot, :step]
         factor[:, step] = column / np.sqrt(left[pivot])
         left = np.maximum(left - factor[:, step] ** 2, 0.0)
         left[pivot] = 0.0

@@ -34,8 +34,10 @@ class Standard:
 
     def __call__(self, features: Singles) -> Singles:
         """[n, f] -> [n, kept]."""
-        found = features if len(self.kept) == features.shape[1] else features[:, self.kept]
-        return (found - self.centre) / self.scale
+        found = features if len(self.kept) == features.shape[1] else features.take(self.kept, axis=1)
+        found = found - self.centre
+        found /= self.scale
+        return found
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """As plain arrays."""
@@ -45,6 +47,38 @@ class Standard:
     def restore(cls, arrays: Arrays) -> Standard:
         """From `arrays()`."""
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Examples in the coordinates in which a regression falls apart into independent ones.
+
+    From the eigenvectors of the smaller Gram matrix, which are several times faster to find than singular vectors.
+    Directions whose square is below 1e-10 of the greatest are rounding errors and left out.
+    """
+
+    squares: Floats
+    """[r]: squared singular values of the basis, the greatest first."""
+    right: Floats
+    """[r, d]: right singular vectors."""
+    projected: Floats
+    """[r]: the values in these directions, times the singular values."""
+    outside: float
+    """What of the squared values no direction reaches."""
+    count: int
+    """Examples."""
+
+    @classmethod
+    def of(cls, basis: Floats, values: Floats) -> Spectrum:
+        """That of a basis [n, d] at the examples, with their values [n]."""
+        n, d = basis.shape
+        squares, vectors = np.linalg.eigh(basis.T @ basis if d <= n else basis @ basis.T)
+        kept = np.flatnonzero(squares > 1e-10 * squares.max(initial=0.0))[::-1]
+        squares, found = squares[kept], vectors[:, kept].T
+        right = found if d <= n else (found @ basis) / np.sqrt(squares)[:, None]
+        projected = right @ (basis.T @ values)
+        outside = float(values @ values - (projected**2 / squares).sum())
+        return cls(squares, right, projected, max(outside, 0.0), n)
 
 
 @dataclass(frozen=True)
@@ -65,12 +99,11 @@ class Posterior:
     """Variance of y about the regression."""
 
     @classmethod
-    def of(cls, basis: Floats, values: Floats, noise: float, rank: int) -> Posterior:
-        """The posterior of the basis [n, d] at the examples, with their values [n]."""
-        left, sizes, right = np.linalg.svd(basis, full_matrices=False)
-        weights = right.T @ (sizes / (sizes**2 + noise) * (left.T @ values))
-        reduction = (sizes**2 / (sizes**2 + noise))[:rank]
-        singles = [array.astype(np.float32) for array in (weights, right[:rank].T, reduction)]
+    def of(cls, found: Spectrum, noise: float, rank: int) -> Posterior:
+        """The posterior given the examples."""
+        weights = found.right.T @ (found.projected / (found.squares + noise))
+        reduction = (found.squares / (found.squares + noise))[:rank]
+        singles = [array.astype(np.float32) for array in (weights, found.right[:rank].T, reduction)]
         return cls(singles[0], np.ascontiguousarray(singles[1]), singles[2], noise)
 
     def mean(self, basis: Singles) -> Floats:

@@ -12,7 +12,7 @@ from predictors._arrays import inner, nested
 from predictors._basis import Basis
 from predictors._kernel import learned
 from predictors._latent import LatentModel, Target
-from predictors._regression import Posterior, Standard
+from predictors._regression import Posterior, Spectrum, Standard
 from predictors._role import Arrays, Examples, Predictor
 from predictors.encodings._role import Encoding, Floats, Genes
 
@@ -43,9 +43,8 @@ class GaussianProcess(Predictor):
         some = np.random.default_rng(examples.seed).permutation(len(values))[: self.optimized]
         kernel, noise = learned(inputs[some].astype(float), values[some], self.iterations)
         basis = Basis.of(kernel, inputs, self.inducing)
-        shown = basis(inputs).astype(float)
-        noise = _likeliest_noise(shown, values, noise)
-        posterior = Posterior.of(shown, values, noise, self.directions)
+        spectrum = Spectrum.of(basis(inputs).astype(float), values)
+        posterior = Posterior.of(spectrum, _likeliest_noise(spectrum, noise), self.directions)
         return GaussianProcessModel(examples.encoding, target, standard, basis, posterior)
 
     def restore(self, encoding: Encoding, arrays: Arrays) -> GaussianProcessModel:
@@ -86,15 +85,13 @@ class GaussianProcessModel(LatentModel):
         return parts | nested("basis", self.basis.arrays()) | nested("posterior", self.posterior.arrays())
 
 
-def _likeliest_noise(basis: Floats, values: Floats, start: float) -> float:
-    """The noise variance of greatest marginal likelihood for values [n] on a basis [n, d], which is given up to it."""
-    left, sizes, _ = np.linalg.svd(basis, full_matrices=False)
-    inside = (left.T @ values) ** 2
-    outside, others = max(float(values @ values - inside.sum()), 0.0), len(values) - len(sizes)
+def _likeliest_noise(found: Spectrum, start: float) -> float:
+    """The noise variance of greatest marginal likelihood, given up to it."""
+    inside, others = found.projected**2 / found.squares, found.count - len(found.squares)
 
     def energy(log: float) -> float:
-        variance = sizes**2 + np.exp(log)
-        return float((np.log(variance) + inside / variance).sum() + others * log + outside / np.exp(log))
+        variance = found.squares + np.exp(log)
+        return float((np.log(variance) + inside / variance).sum() + others * log + found.outside / np.exp(log))
 
-    found = minimize_scalar(energy, bounds=(np.log(start) - 4, np.log(start) + 4), method="bounded")
-    return float(np.exp(found.x)) + 1e-8
+    best = minimize_scalar(energy, bounds=(np.log(start) - 4, np.log(start) + 4), method="bounded")
+    return float(np.exp(best.x)) + 1e-8

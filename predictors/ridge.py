@@ -6,7 +6,7 @@ import numpy as np
 
 from predictors._arrays import inner, nested
 from predictors._latent import LatentModel, Target
-from predictors._regression import Posterior, Standard, cross_validated
+from predictors._regression import Posterior, Spectrum, Standard, cross_validated
 from predictors._role import Arrays, Examples, Predictor
 from predictors.encodings._role import Encoding, Floats, Genes
 
@@ -23,7 +23,7 @@ class Ridge(Predictor):
         basis, values = standard(features).astype(float), target.latent(examples.values)
         strength, noise = (float(found[0]) for found in cross_validated(basis, values[:, None]))
         scale = float(np.sqrt(noise / strength))
-        posterior = Posterior.of(basis * scale, values, noise, rank=basis.shape[1])
+        posterior = Posterior.of(Spectrum.of(basis * scale, values), noise, rank=basis.shape[1])
         return RidgeModel(examples.encoding, target, standard, scale, posterior)
 
     def restore(self, encoding: Encoding, arrays: Arrays) -> RidgeModel:
@@ -41,12 +41,16 @@ class RidgeModel(LatentModel):
     ) -> None:
         super().__init__(encoding, target)
         self.standard, self.scale, self.posterior = standard, scale, posterior
+        self._both = np.concatenate([posterior.directions, posterior.weights[:, None]], axis=1)
+        self._both *= np.float32(scale)
 
     def latent(self, matrix: Genes) -> tuple[Floats, Floats]:
         """Mean and variance by the posterior."""
-        basis = self.standard(self.encoding.features(matrix)) * np.float32(self.scale)
-        prior = np.einsum("ij,ij->i", basis, basis).astype(float)
-        return self.posterior.mean(basis), self.posterior.variance(basis, prior)
+        inputs = self.standard(self.encoding.features(matrix))
+        prior = np.einsum("ij,ij->i", inputs, inputs).astype(float) * self.scale**2
+        found = inputs @ self._both
+        known = np.square(found[:, :-1]) @ self.posterior.reduction
+        return found[:, -1].astype(float), self.posterior.noise + np.maximum(prior - known, 0.0)
 
     def arrays(self) -> Arrays:
         """Target, standardization, scale and posterior."""

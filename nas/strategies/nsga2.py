@@ -71,10 +71,7 @@ def judged(problem: Problem, archive: Archive, n: int) -> tuple[Floats, Floats]:
 def rank(values: Floats, violations: Floats) -> Ranking:
     """Ranks [n] under constraint domination, and crowding distances [n] within each rank."""
     ranks = pareto.non_dominated_sort(values, violations)
-    crowding = np.zeros(len(values))
-    for number in range(int(ranks.max(initial=-1)) + 1):
-        crowding[ranks == number] = pareto.crowding_distance(values[ranks == number])
-    return ranks, crowding
+    return ranks, pareto.crowding_distances(values, ranks)
 
 
 def tournament(ranking: Ranking, n: int, rng: np.random.Generator) -> np.ndarray:

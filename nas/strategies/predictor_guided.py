@@ -14,7 +14,7 @@ from nas.archive import Archive
 from nas.problem import Genes, Problem
 from nas.strategies._breeding import Breeding, completed
 from nas.strategies._candidates import Seen, in_batches, newcomers
-from nas.strategies._improvement import choose, dominating, improvable
+from nas.strategies._improvement import Improvement
 from nas.strategies._outlook import Expected, Outlook
 from nas.strategies._role import Strategy
 from nas.strategies.nsga2 import rank, tournament
@@ -64,10 +64,9 @@ class PredictorGuided(Strategy):
         pool, expected = pool[new], expected[new]
         if len(pool) == 0:
             return pool
-        seed = int(rng.integers(2**31))
-        points = improvable(outlook.values, outlook.values[outlook.front], expected.mean, expected.std, seed)
-        gain = expected.likely[:, None] * dominating(expected.mean, expected.std, points)
-        return pool[choose(gain, self.batch_size)]
+        front = outlook.values[outlook.front]
+        improvement = Improvement(outlook.values, front, expected.mean, expected.std, expected.likely)
+        return pool[improvement.choose(self.batch_size)]
 
     def _evolve(self, outlook: Outlook, rows: Genes, rng: np.random.Generator) -> tuple[Genes, Expected]:
         """All candidates of a round, with what is expected of them, from the front and newcomers."""

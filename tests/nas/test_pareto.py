@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nas.pareto import crowding_distance, front_mask, hypervolume, non_dominated_sort
+from nas.pareto import crowding_distance, crowding_distances, front_mask, hypervolume, non_dominated_sort
 
 SMALL = st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 1.0, 2.0, math.inf])
 VALUES = st.integers(1, 4).flatmap(
@@ -123,3 +123,17 @@ def test_values_that_are_no_numbers_are_refused() -> None:
         non_dominated_sort([[0.0, 1.0]], [math.nan])
     with pytest.raises(ValueError, match="shape"):
         front_mask([1.0, 2.0])
+
+
+@pytest.mark.parametrize("infinite", [False, True])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 60])
+def test_crowding_within_ranks_is_that_of_each_rank_alone(n: int, infinite: bool) -> None:
+    rng = np.random.default_rng(n)
+    values = rng.integers(0, 6, size=(n, 3)).astype(float)
+    values[:, 2] = 1.0
+    if infinite:
+        values[::7, 1] = math.inf
+    ranks = rng.integers(0, 5, size=n)
+    found = crowding_distances(values, ranks)
+    for rank in range(5):
+        np.testing.assert_allclose(found[ranks == rank], crowding_distance(values[ranks == rank]), rtol=1e-12)

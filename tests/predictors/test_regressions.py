@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge as ScikitRidge
 from predictors import _kernel
 from predictors._kernel import Kernel, pivots
 from predictors._latent import Target
-from predictors._regression import Posterior, Standard, cross_validated
+from predictors._regression import Posterior, Spectrum, Standard, cross_validated
 from predictors._role import Examples
 from predictors._trees import LEAVES, Trees
 from predictors.gaussian_process import Basis, GaussianProcess
@@ -43,7 +43,7 @@ def test_the_strength_is_that_of_least_generalized_error() -> None:
 
 def test_the_posterior_mean_is_ridge_and_its_variance_the_textbooks() -> None:
     inputs, values = drawn(50, 6)
-    posterior = Posterior.of(inputs, values, 0.3, rank=6)
+    posterior = Posterior.of(Spectrum.of(inputs, values), 0.3, rank=6)
     unseen = np.random.default_rng(1).normal(size=(9, 6)).astype(np.float32)
     expected = ScikitRidge(alpha=0.3, fit_intercept=False).fit(inputs, values).predict(unseen)
     np.testing.assert_allclose(posterior.mean(unseen), expected, rtol=1e-4, atol=1e-5)
@@ -51,8 +51,22 @@ def test_the_posterior_mean_is_ridge_and_its_variance_the_textbooks() -> None:
     variance = 0.3 + np.einsum("ij,jk,ik->i", unseen, covariance, unseen)
     prior = (unseen.astype(float) ** 2).sum(axis=1)
     np.testing.assert_allclose(posterior.variance(unseen, prior), variance, rtol=1e-3)
-    fewer = Posterior.of(inputs, values, 0.3, rank=2).variance(unseen, prior)
+    fewer = Posterior.of(Spectrum.of(inputs, values), 0.3, rank=2).variance(unseen, prior)
     assert (fewer >= variance - 1e-4).all()
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 12), (12, 40)])
+def test_the_spectrum_is_that_of_singular_values_whatever_is_longer(n: int, d: int) -> None:
+    inputs, values = drawn(n, d)
+    inputs[:, 3] = inputs[:, 2]
+    found = Spectrum.of(inputs, values)
+    left, sizes, right = np.linalg.svd(inputs, full_matrices=False)
+    r = len(found.squares)
+    assert r == np.linalg.matrix_rank(inputs)
+    np.testing.assert_allclose(found.squares, sizes[:r] ** 2)
+    np.testing.assert_allclose(found.projected**2, (sizes[:r] * (left.T @ values)[:r]) ** 2, atol=1e-9)
+    np.testing.assert_allclose(np.abs((found.right * right[:r]).sum(axis=1)), 1)
+    assert found.outside == pytest.approx(max(values @ values - ((left.T @ values)[:r] ** 2).sum(), 0), abs=1e-9)
 
 
 def test_the_gradient_of_the_evidence_is_that_of_differences() -> None:
@@ -70,7 +84,7 @@ def test_with_all_examples_inducing_it_is_the_exact_process() -> None:
     unseen = drawn(20, 3, seed=5)[0].astype(np.float32)
     kernel = Kernel(np.array([0.8, 0.3, 0.1], dtype=np.float32), linear=0.6, smooth=1.5)
     basis = Basis.of(kernel, inputs.astype(np.float32), 60)
-    posterior = Posterior.of(basis(inputs.astype(np.float32)).astype(float), values, 0.02, rank=63)
+    posterior = Posterior.of(Spectrum.of(basis(inputs.astype(np.float32)).astype(float), values), 0.02, rank=63)
     exact = ConstantKernel(0.6 / 3) * DotProduct(0.0) + ConstantKernel(1.5) * RBF(np.array([0.8, 0.3, 0.1]) ** -0.5)
     oracle = GaussianProcessRegressor(exact + WhiteKernel(0.02), optimizer=None).fit(inputs, values)
     mean, std = oracle.predict(unseen, return_std=True)

@@ -12,7 +12,7 @@ from nas import pareto
 from nas.archive import Archive
 from nas.problem import Problem
 from nas.strategies._directions import directions
-from nas.strategies._improvement import choose, dominating, improvable
+from nas.strategies._improvement import Improvement
 from nas.strategies._outlook import Outlook
 from nas.strategies.local_search import LocalSearch, neighbours
 from nas.strategies.moead import Moead, from_ideal
@@ -36,27 +36,51 @@ def test_directions_are_on_the_simplex_and_as_many_as_fit() -> None:
         assert len(np.unique(found, axis=0)) == n
 
 
-def test_the_expected_improvement_is_that_of_simulated_outcomes() -> None:
-    rng = np.random.default_rng(0)
-    values = np.array([[0.0, 3.0], [1.0, 1.0], [3.0, 0.0]])
-    mean, std = np.array([[0.6, 0.7], [2.0, 0.2], [2.5, 2.5]]), np.array([[0.3, 0.4], [0.5, 0.2], [0.1, 0.1]])
-    points = improvable(values, values, mean, std, 1)
-    lower = np.minimum((mean - 3 * std).min(axis=0), 3.0)
-    drawn = lower + (3.0 - lower) * rng.random((20_000, 2))
-    left = ~(values[:, None] <= drawn).all(axis=2).any(axis=0)
-    area = float(np.prod(3.0 - lower) * left.mean())
-    worth = dominating(mean, std, points).mean(axis=1) * area
-    before = pareto.hypervolume(values, [3.0, 3.0])
-    outcomes = mean[:, None] + std[:, None] * rng.standard_normal((3, 1500, 2))
-    simulated = [
-        np.mean([pareto.hypervolume(np.vstack([values, y]), [3.0, 3.0]) - before for y in ys]) for ys in outcomes
-    ]
-    np.testing.assert_allclose(worth, simulated, rtol=0.06, atol=0.004)
+VALUES = np.array([[0.0, 3.0], [1.0, 1.0], [3.0, 0.0], [2.9, 2.0]])
+MEAN, STD = np.array([[0.6, 0.7], [2.0, 0.2], [2.5, 2.5]]), np.array([[0.3, 0.4], [0.5, 0.0], [0.1, 0.1]])
+
+
+def gains(values: np.ndarray, mean: np.ndarray, std: np.ndarray, n: int) -> np.ndarray:
+    """What each of the drawn outcomes [c, n, m] adds to the volume below the worst values: [c, n]."""
+    drawn = mean[:, None] + std[:, None] * np.random.default_rng(0).standard_normal((len(mean), n, mean.shape[1]))
+    reference = values.max(axis=0)
+    before = pareto.hypervolume(values, reference)
+    return np.array([[pareto.hypervolume(np.vstack([values, y]), reference) - before for y in ys] for ys in drawn])
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_the_expected_improvement_is_that_of_simulated_outcomes(m: int) -> None:
+    columns = [0, 1, 0][:m] if m != 3 else [0, 1, 1]
+    values, mean, std = VALUES[:, columns], MEAN[:, columns], STD[:, columns]
+    front = values[pareto.front_mask(values)]
+    found = Improvement(values, front, mean, std, np.array([1.0, 1.0, 1.0])).worth()
+    simulated = gains(values, mean, std, 3000)
+    error = 4 * simulated.std(axis=1) / np.sqrt(3000) + 1e-4
+    assert (np.abs(found - simulated.mean(axis=1)) < error).all()
+    halved = Improvement(values, front, mean, std, np.array([0.5, 1.0, 0.0])).worth()
+    np.testing.assert_allclose(halved, found * [0.5, 1, 0])
+
+
+def test_rows_that_cannot_be_run_are_worth_nothing_and_equal_values_do_not_harm() -> None:
+    mean = np.array([[np.inf, 0.1], [0.1, 0.1]])
+    found = Improvement(VALUES, VALUES[:3], mean, np.full((2, 2), 0.1), np.ones(2)).worth()
+    assert found[0] == 0 < found[1]
+    same = Improvement(np.ones((3, 2)), np.ones((1, 2)), np.ones((2, 2)), np.zeros((2, 2)), np.ones(2))
+    assert same.choose(5) == [0, 1]
 
 
 def test_the_next_of_a_batch_is_chosen_with_those_before_it_in_view() -> None:
-    assert choose(np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.9]]), 2) == [0, 2]
-    assert sorted(choose(np.zeros((2, 4)), 5)) == [0, 1]
+    mean = np.array([[0.5, 0.5], [0.52, 0.52], [2.0, 0.2], [2.9, 2.9]])
+    improvement = Improvement(VALUES, VALUES[:3], mean, np.full((4, 2), 0.01), np.ones(4))
+    alone = improvement.worth()
+    assert np.argsort(-alone)[:2].tolist() == [0, 1]
+    assert improvement.choose(1) == [0]
+    beside = improvement.worth()
+    assert beside[1] < 0.1 * alone[1]
+    assert beside[2] > 3 * beside[1]
+    before, after = pareto.hypervolume(VALUES, [3, 3]), pareto.hypervolume(np.vstack([VALUES, mean[[0, 2]]]), [3, 3])
+    assert alone[0] + beside[2] == pytest.approx(after - before, rel=0.03)
+    assert Improvement(VALUES, VALUES[:3], mean, np.full((4, 2), 0.01), np.ones(4)).choose(2) == [0, 2]
 
 
 def test_known_costs_are_not_predicted_and_all_else_is() -> None:
