@@ -13,6 +13,7 @@ from nas.strategies._candidates import Seen, newcomers
 TRIES = 10
 """How often children that are known or out of bounds are bred again."""
 Breed = Callable[[int], Genes]
+Propose = Callable[[int, np.ndarray], Genes]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,27 @@ class Breeding:
         """n rows that are none of those known: children, and newcomers where too few are bred."""
         found = self.children(breed, n, Seen(rows))
         return completed(self.problem, rows, found, n, self.rng)
+
+
+def placed(problem: Problem, known: Genes, n: int, propose: Propose) -> Genes:
+    """At most n new feasible rows, one for each place of a batch; places whose row is neither are asked again.
+
+    Args:
+        problem: with the space and the bounds.
+        known: rows [k, decisions] that are not new.
+        n: places.
+        propose: rows [p, decisions] for the number of the attempt and the places [p] that are still empty.
+    """
+    seen, found = Seen(known), dict[int, Genes]()
+    for attempt in range(TRIES):
+        empty = np.array([place for place in range(n) if place not in found])
+        if not len(empty):
+            break
+        rows = problem.space.canonical(propose(attempt, empty))
+        kept = problem.feasible(rows) & seen.new(rows)
+        seen.add(rows[kept])
+        found |= dict(zip(empty[kept].tolist(), rows[kept], strict=True))
+    return np.array([found[place] for place in sorted(found)], dtype=np.int64).reshape(-1, known.shape[1])
 
 
 def completed(problem: Problem, rows: Genes, found: Genes, n: int, rng: np.random.Generator) -> Genes:
