@@ -20,6 +20,7 @@ FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if "def main" in path.read_text())
 PROMISED = {
     "baseline_family": {"baselines", "matched", "within_error", "front", "front_matched", "seconds"},
+    "candidates_per_second": {"way", "candidates_per_second", "decisions", "rows", "of_one_by_one"},
     "latency_predictors": {"devices", "spearman", "mape", "within_5", "within_10", "coverage", "rows_per_second"},
     "nsga2_against_random": {"wins", "seeds", "median_nsga2", "median_random", "evaluations"},
     "operators": {"role", "kind", "latency_ms", "of_attention", "of_depthwise", "of_twin"},
@@ -35,6 +36,8 @@ POSITIVE = (
     "high",
     "fastest",
     "rows_per_second",
+    "candidates_per_second",
+    "of_one_by_one",
     "median_nsga2",
     "median_random",
     "latency_ms",
