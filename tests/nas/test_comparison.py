@@ -11,6 +11,7 @@ import pytest
 from nas import cli, pareto
 from nas.archive import Archive
 from nas.comparison import Comparison, Curves, compare, ranked, reached, traced, true_front
+from nas.config import described, read_source
 from nas.problem import InfeasibleError
 from nas.report.comparison_page import page, rank_lines
 from nas.rivals import RIVALS, compete, installed
@@ -132,3 +133,11 @@ def test_the_command_prints_ranks_or_json_and_writes_the_page(
     cli.compare(path, [], None, False)
     assert capsys.readouterr().out.split()[:3] == ["competitor", "at", "20"]
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_comparison_on_nas_bench_201_is_described_soundly() -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "nas_bench_201.yaml"
+    found = described(read_source(path, ["task.objectives.latency_ms=latency_ms.pixel3"]), Comparison)
+    assert found.seeds == 20 and found.at == (100, 300, 1000)
+    assert all(strategy.evaluations == 1000 for strategy in found.strategies)
+    assert set(found.rivals) == set(RIVALS)
