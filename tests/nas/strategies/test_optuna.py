@@ -15,11 +15,12 @@ from nas.lookup import Lookup
 from nas.problem import Problem
 from nas.strategies._optuna import OptunaMissingError, load, proposed, told
 from nas.strategies._role import Strategy
+from nas.strategies.gp import Gp
 from nas.strategies.tpe import Tpe
 from searchspaces.parse import parse
 from tests.nas.tabulated import FakeSpace, judge, problem, search
 
-SAMPLED = pytest.mark.parametrize("strategy", [Tpe(evaluations=30)], ids=["tpe"])
+SAMPLED = pytest.mark.parametrize("strategy", [Tpe(evaluations=30), Gp(evaluations=30)], ids=["tpe", "gp"])
 
 
 @SAMPLED
@@ -41,7 +42,7 @@ def test_without_optuna_it_is_described_and_asking_names_the_extra(
 
 
 def test_importing_the_strategies_does_not_import_optuna() -> None:
-    for module in ("_optuna", "tpe"):
+    for module in ("_optuna", "tpe", "gp"):
         text = (Path(__file__).parents[3] / "nas" / "strategies" / f"{module}.py").read_text()
         assert "import optuna" not in text and "from optuna" not in text
 
@@ -71,3 +72,11 @@ def test_the_parzen_estimator_is_ahead_of_chance(seed: int) -> None:
     alone = Problem(FakeSpace((4,) * 10, False), {"error": "minimize"})
     guided = search(Tpe(evaluations=80), alone, seed, 80).values(["error"])
     assert guided[40:].mean() < guided[:10].mean() - 0.05
+
+
+def test_a_batch_cut_in_its_middle_goes_on_as_it_would_have() -> None:
+    strategy, archive = Gp(evaluations=30, batch_size=3), search(Gp(evaluations=30, batch_size=3), problem(), 0, 12)
+    whole = strategy.ask(problem(), archive, 0)
+    archive.add(judge(problem(), 12, whole[0]))
+    assert len(whole) == 3
+    np.testing.assert_array_equal(strategy.ask(problem(), archive, 0), whole[1:])
