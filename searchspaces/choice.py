@@ -63,6 +63,16 @@ class Depth(Subset):
         return range(min(chosen, len(self.items)))
 
 
+@dataclass(frozen=True)
+class Places(Subset):
+    """Some of the items, each at its own place: an empty tuple stands where one is left out."""
+
+    def pick(self, chosen: Any) -> tuple[Any, ...]:
+        """As many as there are items."""
+        kept = self.indices(chosen)
+        return tuple(item if index in kept else () for index, item in enumerate(self.items))
+
+
 def describe_open(value: Any) -> Any:
     """Plain data of an open value, as the YAML would say it."""
     if isinstance(value, Choice):

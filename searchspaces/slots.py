@@ -20,7 +20,7 @@ from searchspaces.architecture import entering
 from searchspaces.blocks._role import Block
 from searchspaces.blocks.concatenation import Concatenation
 from searchspaces.blocks.sum import Sum
-from searchspaces.choice import Choice, Depth, Subset, forms, paths
+from searchspaces.choice import Choice, Subset, forms, paths
 from searchspaces.graph import Graph, edge_names
 from searchspaces.part import Shape
 from searchspaces.space import SearchSpace
@@ -117,8 +117,8 @@ class Walk:
 
     def layer(self, value: Any, path: str, states: set[int], guards: Guards) -> set[int]:
         """Visits the slots of nested layers; returns the states that can leave them."""
-        if isinstance(value, Depth):
-            return self._depth(value, path, states, guards)
+        if isinstance(value, Subset):
+            return self._stage(value, path, states, guards)
         if isinstance(value, tuple):
             for index, item in enumerate(value):
                 states = self.layer(item, f"{path}.{index}" if path else str(index), states, guards)
@@ -127,16 +127,17 @@ class Walk:
             return _GraphWalk(self, value, path, guards).visit(states)
         return self.put(Slot(path, value, guards), states, lambda state: state.latest[-1])
 
-    def _depth(self, depth: Depth, path: str, states: set[int], guards: Guards) -> set[int]:
-        """A stage: states leave it after each depth that it can have."""
-        if not isinstance(depth.count, Choice):
-            return self.layer(depth.pick(depth.count), path, states, guards)
-        counts = depth.count.options
-        leaving = set(states) if 0 in counts else set()
-        for index, item in enumerate(depth.items):
-            states = self.layer(item, f"{path}.{index}", states, (*guards, *self.guard(depth, index)))
-            leaving |= states if index + 1 in counts else set()
-        return leaving
+    def _stage(self, stage: Subset, path: str, states: set[int], guards: Guards) -> set[int]:
+        """A stage: states leave it behind each set of items that it can have."""
+        if not isinstance(stage.chosen, Choice):
+            return self.layer(stage.pick(stage.chosen), path, states, guards)
+        reached = [states for _ in stage.chosen.options]
+        for index, item in enumerate(stage.items):
+            using = stage.using(index)
+            before = set[int]().union(*(reached[option] for option in using))
+            states = self.layer(item, f"{path}.{index}", before, (*guards, *self.guard(stage, index)))
+            reached = [states if option in using else other for option, other in enumerate(reached)]
+        return set[int]().union(*reached)
 
     def guard(self, subset: Subset, index: int) -> Guards:
         """When an item of a subset is used: no guard where it always is."""
