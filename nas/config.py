@@ -13,9 +13,11 @@ from hardware.backends._role import Backend
 from nas import yaml_source
 from nas.executors._role import Executor
 from nas.executors.local import Local
+from nas.pretrained import Pretrained
 from nas.strategies._role import Strategy
 from nas.tasks._role import Task
 from nas.training._role import Training
+from nas.training.sandwich import Sandwich
 from predictors._role import Predictor
 from predictors.additive_residual import AdditiveResidual
 from searchspaces.choice import describe_open
@@ -76,7 +78,9 @@ class Experiment(Part):
     predictor: Predictor = AdditiveResidual()
     objectives: dict[Value, Literal["minimize", "maximize"]] = {"error": "minimize", "latency_ms": "minimize"}
     constraints: dict[Value, float] = {}
-    training: Training
+    pretrained: Pretrained | None = None
+    training: Training = Sandwich(epochs=0)
+    """How the shared weights are trained; pretrained ones need no training."""
     quality: Quality = Quality()
     strategy: Strategy
     finalize: Finalize = Finalize()
@@ -154,9 +158,13 @@ def experiment(source: yaml_source.Source) -> Experiment:
         ConfigurationError: with every fault and its place.
     """
     found = described(source, Experiment)
+    faults = []
     if not found.objectives:
-        fault = Fault(("objectives",), "name at least one, for example {error: minimize, latency_ms: minimize}")
-        raise ConfigurationError([f"{source.where(fault.path)}: {fault}"])
+        faults.append(Fault(("objectives",), "name at least one, for example {error: minimize, latency_ms: minimize}"))
+    if "training" not in source.data and found.pretrained is None:
+        faults.append(Fault(("training",), "is missing; weights that are not pretrained have to be trained"))
+    if faults:
+        raise ConfigurationError([f"{source.where(fault.path)}: {fault}" for fault in faults])
     try:
         SearchSpace.of(found.space, Signature((1, 1, 1), 1)).decisions  # noqa: B018
     except ValueError as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from nas.tasks._loaded import LoadedTask
-    from searchspaces.supernet import Supernet
+    from searchspaces.supernet import Subnet, Supernet
 
 Costs = dict[str, npt.NDArray[np.float64]]
 
@@ -71,6 +71,7 @@ class Evaluator:
 
     def __init__(self, supernet: Supernet, task: LoadedTask, space: SearchSpace) -> None:
         self.supernet, self.task, self.space = supernet, task, space
+        self._distances: dict[bytes, dict[bytes, float]] = {}
 
     @cached_property
     def _calibration(self) -> list[Tensor]:
@@ -78,9 +79,35 @@ class Evaluator:
 
     def error(self, row: Genes) -> float:
         """The error of a row's architecture [decisions], its statistics recalibrated."""
+        return error(self._network(row), self.task)
+
+    def distances(self, reference: Genes, rows: Genes) -> npt.NDArray[np.float64]:
+        """How far outputs on the calibration images are from those of a reference: [decisions], [n, decisions] -> [n].
+
+        It is the mean angle between the two outputs of an image, as a share of 180 degrees; known ones are remembered.
+        """
+        from searchspaces.importance import angular_distance
+
+        known = self._distances.setdefault(reference.tobytes(), {})
+        missing = {key: row for row in rows if (key := row.tobytes()) not in known}
+        if missing:
+            expected = self._outputs(reference)
+            known |= {key: float(angular_distance(self._outputs(row), expected).mean()) for key, row in missing.items()}
+        return np.array([known[row.tobytes()] for row in rows])
+
+    def _outputs(self, row: Genes) -> Tensor:
+        """What a row's network gives for the calibration images."""
+        import torch
+
+        network = self._network(row)
+        with torch.inference_mode():
+            return torch.cat([network(inputs) for inputs in self._calibration])
+
+    def _network(self, row: Genes) -> Subnet:
+        """A row's network, its statistics recalibrated."""
         network = self.supernet.subnet(self.space.decode(row))
         network.recalibrate(self._calibration)
-        return error(network, self.task)
+        return network
 
 
 def error(network: nn.Module, task: LoadedTask, split: str = "validation") -> float:

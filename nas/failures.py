@@ -13,6 +13,7 @@ CODES = {
     "nas.data._images.DataError": 2,
     "nas.folders.RunFolderError": 2,
     "nas.strategies._optuna.OptunaMissingError": 2,
+    "searchspaces.pretrained.PretrainedError": 2,
     "nas.problem.InfeasibleError": 3,
     "nas.archive.ResumeRefused": 4,
     "nas.archive.ArchiveError": 1,

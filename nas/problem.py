@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Direction = Literal["minimize", "maximize"]
 Costs = Callable[[Genes], Mapping[str, Floats]]
+Distance = Callable[[Genes, Genes], Floats]
+"""How far the outputs of rows' networks are from those of one row's network: [decisions], [n, decisions] -> [n]."""
 
 CANDIDATES = 10_000
 """Candidates drawn at random before, and bred after, the search for feasible ones changes its means."""
@@ -63,7 +65,8 @@ class Problem:
 
     A bound is an upper one, or a lower one where the name is maximized. `costs` maps rows [n, decisions] to the values
     [n] that are known without judging quality; bounds on other names hold only for what has been evaluated. Strategies
-    that learn see rows through the encoding; one of the plain options if none is given.
+    that learn see rows through the encoding; one of the plain options if none is given. Those that compare outputs do
+    so by `distance`, where there are networks to compare.
     """
 
     space: Space
@@ -71,6 +74,7 @@ class Problem:
     constraints: Mapping[str, float] = field(default_factory=dict)
     costs: Costs = lambda matrix: {}
     encoding: Encoding | None = None
+    distance: Distance | None = None
 
     def __post_init__(self) -> None:
         if not self.objectives or not set(self.objectives.values()) <= {"minimize", "maximize"}:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
 
@@ -105,13 +106,25 @@ class Run:
         """Objectives and bounds over the space."""
         objectives = cast(dict[str, Direction], self.experiment.objectives)
         constraints = cast(dict[str, float], self.experiment.constraints)
-        return Problem(self.space, objectives, constraints, self.costs.upper, SpaceEncoding(self.placements))
+        encoding = SpaceEncoding(self.placements)
+        return Problem(self.space, objectives, constraints, self.costs.upper, encoding, self.distances)
+
+    def distances(self, reference: Genes, rows: Genes) -> npt.NDArray[np.float64]:
+        """How far the outputs of rows' networks are from those of one row's, under the shared weights."""
+        return self.context.evaluator.distances(reference, rows)
 
     @cached_property
     def trainee(self) -> Trainee:
-        """The shared weights, freshly initialized from the seed."""
+        """The shared weights: of a trained network, or freshly initialized from the seed."""
         torch.manual_seed(self.experiment.seed)
-        return Trainee(Supernet(self.placements), self.placements, self.task)
+        pretrained = None if self.checkpoint.exists() else self.experiment.pretrained
+        supernet = pretrained.supernet(self.placements, self.task) if pretrained else Supernet(self.placements)
+        return Trainee(supernet, self.placements, self.task)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the shared weights are kept."""
+        return self.folder / "checkpoints" / "supernet.safetensors"
 
     @cached_property
     def context(self) -> Context:
@@ -145,8 +158,7 @@ class Run:
 
     def train(self) -> None:
         """Trains the shared weights, or loads them."""
-        checkpoint = self.folder / "checkpoints" / "supernet.safetensors"
-        fit = Fit(self.experiment.training, self.trainee, self.experiment.seed, checkpoint)
+        fit = Fit(self.experiment.training, self.trainee, self.experiment.seed, self.checkpoint)
         fit.run(self.progress, "train", self.check)
 
     def search(self) -> None:

@@ -7,7 +7,7 @@ gradients of a sub-network reach exactly the weights inside its slices.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
 
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from searchspaces.architecture import Architecture, Placement
 from searchspaces.drop_path import dropped
+from searchspaces.extremes import extremes
 from searchspaces.placements import Placements, Unit
+from searchspaces.pretrained import Weights, translated
 from searchspaces.skeleton import Role, Skeleton, averaging, roles, skeleton, take
 from searchspaces.space import SearchSpace
 from searchspaces.wiring import execute, steps
@@ -80,11 +82,37 @@ class Supernet(nn.Module):
     def specialize(self, architecture: Architecture) -> Supernet:
         """A supernet of this one architecture, starting from its slices: for fine-tuning it alone."""
         alone = Supernet(Placements(SearchSpace(architecture.input_shape, architecture.layers)))
-        with torch.no_grad():
-            for placement in architecture.blocks():
-                for role in skeleton(placement.part, placement.shape).roles.values():
-                    alone.shared(placement.path, role).copy_(self.shared(placement.path, role))
+        alone.adopt(architecture, self.subnet(architecture).state())
         return alone
+
+    @classmethod
+    def from_pretrained(
+        cls, placements: Placements, weights: Weights, names: Mapping[str, str] | None = None
+    ) -> Supernet:
+        """A supernet whose largest sub-network computes what a trained network computes.
+
+        Every smaller one is a part of it, as in LLaMA-NAS (arXiv:2405.18377) and SimQ-NAS (arXiv:2312.13301);
+        `importance.sort_channels` makes it the important part.
+
+        Args:
+            placements: of a space whose largest architecture is the trained network.
+            weights: the module, its state dict or a safetensors file of one.
+            names: beginnings of names in the weights, and what stands for them in `pretrained.LAYOUTS`.
+
+        Raises:
+            PretrainedError: the weights do not fit the largest architecture.
+        """
+        supernet = cls(placements)
+        largest = placements.space.decode(extremes(placements)[1])
+        supernet.adopt(largest, translated(weights, largest, names))
+        return supernet
+
+    @torch.no_grad()
+    def adopt(self, architecture: Architecture, state: Mapping[str, Tensor]) -> None:
+        """Sets an architecture's slices to the parameters in a state dict of `architecture.build()`."""
+        for index, placement in enumerate(architecture.blocks()):
+            for name, role in skeleton(placement.part, placement.shape).roles.items():
+                self.shared(placement.path, role).copy_(state[f"{index}.{name}"])
 
     def forward(self, x: Tensor) -> Tensor:
         """A supernet computes nothing by itself."""

@@ -51,6 +51,8 @@ class Fit:
 
     def run(self, progress: Progress, name: str = "train", check: Callable[[], None] = lambda: None) -> None:
         """Trains to the last epoch; `check` may raise after an epoch, when its checkpoint is written."""
+        if not self.training.epochs and self.checkpoint is not None:
+            self._save(self.checkpoint)
         if self.done:
             return
         with progress.phase(name, total=self.training.epochs, done=len(self.history)) as phase:

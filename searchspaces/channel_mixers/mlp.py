@@ -29,8 +29,11 @@ class Mlp(ChannelMixer):
 class Perceptron(nn.Module):
     """[b c h w] -> [b c h w]; two 1x1 convolutions with a non-linearity between."""
 
+    sortable = {"expand": 0, "project": 1}
+
     def __init__(self, channels: int, hidden: int, activation: str) -> None:
         super().__init__()
+        self.groups = hidden
         activations = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "hard_swish": nn.Hardswish}
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.activation = activations[activation]()

@@ -38,9 +38,12 @@ class SelfAttention(nn.Module):
     Keys have no bias: it would add the same to all scores of a query, which the softmax takes away again.
     """
 
+    sortable = {"query": 0, "key": 0, "value": 0, "output": 1}
+
     def __init__(self, channels: int, heads: int, head_width: int, causal: bool = False) -> None:
         super().__init__()
         self.heads, self.causal = heads, causal
+        self.groups = heads
         self.query = nn.Linear(channels, heads * head_width)
         self.key = nn.Linear(channels, heads * head_width, bias=False)
         self.value = nn.Linear(channels, heads * head_width)
