@@ -41,3 +41,27 @@ def convolution_of(weight: Tensor, bias: Tensor, groups: int = 1) -> nn.Conv1d |
     assert fused.bias is not None
     fused.bias.copy_(bias)
     return fused.eval()
+
+
+@torch.no_grad()
+def merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """One convolution that computes second(first(x)), up to rounding (arXiv:2301.12187, section 3).
+
+    Kernel sizes add, k1 + s1 (k2 - 1), strides multiply. Zeros are all added around x, before either: that is what two
+    convolutions compute whose second one has no padding of its own.
+
+    Args:
+        first: with a bias, ungrouped, and any padding.
+        second: with a bias, ungrouped, without padding.
+    """
+    assert first.bias is not None and second.bias is not None and second.padding == (0, 0)
+    assert first.groups == second.groups == 1 and first.dilation == second.dilation == (1, 1)
+    stride = (first.stride[0] * second.stride[0], first.stride[1] * second.stride[1])
+    weight = F.conv_transpose2d(second.weight, first.weight, stride=first.stride)
+    assert not isinstance(first.padding, str)
+    size, padding = (weight.shape[2], weight.shape[3]), (first.padding[0], first.padding[1])
+    found = nn.Conv2d(weight.shape[1], weight.shape[0], size, stride, padding).to(weight)
+    found.weight.copy_(weight)
+    assert found.bias is not None
+    found.bias.copy_(second.bias + second.weight.sum((2, 3)) @ first.bias)
+    return found
