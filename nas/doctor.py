@@ -12,6 +12,7 @@ from hardware.device import Device
 from hardware.energy import Meter, gpu_meter, processor_meter
 from hardware.timing import TimingSettings
 from nas import folders
+from nas.executors._role import Executor
 from searchspaces.architecture import Architecture
 from searchspaces.blocks.classifier import Classifier
 from searchspaces.registry import kinds, resolve
@@ -21,10 +22,11 @@ _UNREADABLE = "not readable"
 
 
 def examine() -> dict[str, Any]:
-    """The device, each backend with what it does to a tiny network, the readings, and where measurements are kept."""
+    """The device, each backend on a tiny network, executors, readings, and where measurements are kept."""
     return {
         "device": asdict(Device.here()),
         "backends": {name: _try(backend) for name, backend in _candidates().items()},
+        "executors": {kind: _found(resolve(Executor, kind)()) for kind in kinds(Executor)},
         "readings": _readings(),
         "latency_table": str(folders.latency_table()),
     }
@@ -34,12 +36,15 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The findings for people."""
     device = [f"{name:<20} {_shown(value)}" for name, value in found["device"].items() if value not in ("", ())]
     backends = [f"{name:<20} {_verdict(state)}" for name, state in found["backends"].items()]
+    executors = [f"{name:<20} {_verdict(state)}" for name, state in found["executors"].items()]
     readings = [f"{name:<20} {value}" for name, value in found["readings"].items()]
     return [
         "device",
         *_indented(device),
         "backends",
         *_indented(backends),
+        "executors",
+        *_indented(executors),
         "readings",
         *_indented(readings),
         f"latency table        {found['latency_table']}",
@@ -67,6 +72,16 @@ def _try(backend: Backend) -> dict[str, Any]:
     except UnavailableError as error:
         return {"works": False, "reason": str(error), "versions": versions}
     return {"works": measurement.ok, "reason": measurement.reason, "versions": versions}
+
+
+def _found(executor: Executor) -> dict[str, Any]:
+    """Whether what an executor needs is installed; else the mend."""
+    versions = {name: _version(name) for name in executor.runtimes}
+    try:
+        executor.check()
+    except UnavailableError as error:
+        return {"works": False, "reason": str(error), "versions": versions}
+    return {"works": True, "reason": "", "versions": versions}
 
 
 def _readings() -> dict[str, str]:

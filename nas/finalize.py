@@ -63,9 +63,11 @@ def draft(run: Run, trials: Sequence[Trial], total: int) -> None:
     jobs = [Drafting(trial, draft_folder(run, trial).absolute()) for trial in wanted]
     with run.progress.phase("export", total=total, done=total - len(jobs)) as phase:
         results = run.pool.map(jobs, run.check, lambda number, words: phase.advance(0, f"{names[number]}: {words}"))
-        for name, result in zip(names, results, strict=True):
+        for trial, result in zip(wanted, results, strict=True):
             if isinstance(result, Lost):
-                raise ExportError(f"{name}: {result.reason}")
+                raise ExportError(f"{trial.architecture_id}: {result.reason}")
+            if wrong := faults(draft_folder(run, trial)):
+                raise ExportError(f"{wrong[0]}; workers on other machines need a file system that all of them share")
             phase.advance()
     run.check()
 

@@ -59,6 +59,7 @@ class Run:
         from nas.finalize import finalize
         from nas.report.page import write_report
 
+        self.experiment.executor.check()
         with self.open_archive():
             self.write_resolved()
         self.problem.sample_feasible(np.random.default_rng(self.experiment.seed), 1)

@@ -29,7 +29,24 @@ Progress = Callable[[int, int], None]
 
 
 class UnavailableError(Exception):
-    """A backend cannot measure anything here: its runtime or its device is missing. The message holds the mend."""
+    """A part cannot be used here: its runtime or its device is missing. The message holds the mend."""
+
+
+def require(name: str, packages: Sequence[str], extra: str) -> None:
+    """Finds out whether packages are installed.
+
+    Args:
+        name: what needs them.
+        packages: their names.
+        extra: the extra of this project that installs them; empty if there is none.
+
+    Raises:
+        UnavailableError: with those that are missing, and how to get them.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        mend = f'pip install "hardware-nas[{extra}]"' if extra else f"pip install {' '.join(missing)}"
+        raise UnavailableError(f"{name} needs {' and '.join(missing)}, not installed here: {mend}")
 
 
 @dataclass(frozen=True)
@@ -87,10 +104,7 @@ class Backend(Part):
         Raises:
             UnavailableError: with the reason and its mend.
         """
-        missing = [package for package in self.runtimes if find_spec(package) is None]
-        if missing:
-            mend = f'pip install "hardware-nas[{self.extra}]"' if self.extra else f"pip install {' '.join(missing)}"
-            raise UnavailableError(f"{self.kind()} needs {' and '.join(missing)}, not installed here: {mend}")
+        require(self.kind(), self.runtimes, self.extra)
 
     def key(self, device: Device | None = None) -> str:
         """All that latencies of this backend depend on, as stable JSON text.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import tempfile
-from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 ALIGNMENT = 64
 """Bytes, as torch and numpy align what they allocate: how sums are rounded can depend on it."""
@@ -22,11 +21,8 @@ class Parcel:
     """
 
     def __init__(self, value: object) -> None:
-        buffers: list[pickle.PickleBuffer] = []
-        data = pickled(value, buffers)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self.index: Index = data, tuple(self._written(buffers))
-        self._file.write(bytes(ALIGNMENT))
+        self.index = packed(value, self._file)
         self._file.flush()
 
     @property
@@ -38,19 +34,32 @@ class Parcel:
         """Lets go of the file; who has mapped it keeps it."""
         self._file.close()
 
-    def _written(self, buffers: list[pickle.PickleBuffer]) -> Iterator[tuple[int, int]]:
-        """Writes the buffers, each aligned; their places and sizes."""
-        for buffer in buffers:
-            self._file.write(bytes(-self._file.tell() % ALIGNMENT))
-            place, raw = self._file.tell(), buffer.raw()
-            self._file.write(raw)
-            yield place, raw.nbytes
+
+def packed(value: object, file: IO[bytes]) -> Index:
+    """Writes the buffers of a pickled object to an empty file, each aligned; returns the index.
+
+    Raises:
+        TypeError: the object cannot be pickled.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    data, places = pickled(value, buffers), []
+    for buffer in buffers:
+        file.write(bytes(-file.tell() % ALIGNMENT))
+        raw = buffer.raw()
+        places.append((file.tell(), raw.nbytes))
+        file.write(raw)
+    file.write(bytes(ALIGNMENT))
+    return data, tuple(places)
 
 
 def unpacked(index: Index, handle: int) -> Any:
     """The object; its arrays are shared with other processes until one of them writes to its own."""
+    return restored(index, memoryview(mmap.mmap(handle, 0, access=mmap.ACCESS_COPY)))
+
+
+def restored(index: Index, shared: memoryview) -> Any:
+    """The object, whose arrays are places of this memory."""
     data, places = index
-    shared = memoryview(mmap.mmap(handle, 0, access=mmap.ACCESS_COPY))
     return pickle.loads(data, buffers=[shared[place : place + size] for place, size in places])
 
 

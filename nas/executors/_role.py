@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from hardware.backends._role import require
 from searchspaces.part import Part
 
 if TYPE_CHECKING:
@@ -17,10 +18,23 @@ if TYPE_CHECKING:
 class Executor(Part):
     """Spreads independent jobs over workers. Which executor, and how many workers, changes no result."""
 
+    runtimes: ClassVar[tuple[str, ...]] = ()
+    """Python packages that it needs."""
+    extra: ClassVar[str] = ""
+    """The extra of this project that installs them."""
+
     workers: int | None = Field(None, ge=0)
     """Processes that compute, each with one thread; as many as there are processor cores if not given."""
     retries: int = Field(2, ge=0)
     """How often a job is begun again whose worker was lost."""
+
+    def check(self) -> None:
+        """Finds out whether it can be used here.
+
+        Raises:
+            UnavailableError: with the reason and its mend.
+        """
+        require(self.kind(), self.runtimes, self.extra)
 
     @abstractmethod
     def pool(self, context: Context) -> Pool:

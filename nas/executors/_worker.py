@@ -18,7 +18,7 @@ from typing import Any
 
 from hardware import child
 from nas.executors._parcel import Parcel, pickled, unpacked
-from nas.executors._pool import Job, perform
+from nas.executors._pool import Job, Tell, perform
 
 _BOOT = "import sys; sys.path[:] = {path!r}; from nas.executors._worker import serve; serve({handle}, {parcel})"
 
@@ -63,8 +63,7 @@ class Worker:
         self.connection, theirs = Pipe()
         self.job: int | None = None
         """The number of the job that it has."""
-        self.born = False
-        """Whether it has begun a job."""
+        self.born = self.begun = False
         self._words = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             boot = _BOOT.format(path=sys.path, handle=theirs.fileno(), parcel=parcel.handle)
@@ -80,7 +79,7 @@ class Worker:
             TypeError: the job cannot be pickled.
         """
         message = pickled(job)
-        self.job = number
+        self.job, self.begun = number, False
         with suppress(OSError):
             self.connection.send_bytes(message)
 
@@ -90,7 +89,7 @@ class Worker:
             message: Message = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             return None
-        self.born = True
+        self.born = self.begun = True
         if isinstance(message, Done | Failed):
             self.job = None
         return message
@@ -123,24 +122,34 @@ def serve(handle: int, parcel: int) -> None:
 
 
 def _answer(message: bytes, context: Any, connection: Connection) -> Message:
-    """The result of a pickled job, or what was raised on the way."""
+    """The result of a pickled job that is begun now, or what was raised on the way."""
     _send(connection, Begun())
+    return answer(message, context, lambda words: _send(connection, Said(words)))
+
+
+def answer(message: bytes, context: Any, tell: Tell) -> Done | Failed:
+    """The result of a pickled job, or what was raised on the way."""
     try:
-        return Done(perform(pickle.loads(message), context, lambda words: _send(connection, Said(words))))
+        return Done(perform(pickle.loads(message), context, tell))
     except Exception as error:
         error.add_note("".join(traceback.format_exception(error)))
         return Failed(error)
 
 
-def _send(connection: Connection, message: Message) -> None:
-    """Sends a message; without a reader there is nothing left to do."""
+def encoded(message: Message) -> bytes:
+    """The pickle of a message; of what it was, where it cannot be read from its pickle."""
     try:
         data = pickle.dumps(message)
         pickle.loads(data)
+        return data
     except Exception:
         told = message.error if isinstance(message, Failed) else message
-        data = pickle.dumps(Failed(RuntimeError(f"{type(told).__name__}: {told}")))
+        return pickle.dumps(Failed(RuntimeError(f"{type(told).__name__}: {told}")))
+
+
+def _send(connection: Connection, message: Message) -> None:
+    """Sends a message; without a reader there is nothing left to do."""
     try:
-        connection.send_bytes(data)
+        connection.send_bytes(encoded(message))
     except OSError:
         os._exit(0)

@@ -21,6 +21,8 @@ strategy: {kind: nsga2, evaluations: 12, population: 6}
 finalize: {models: 2}
 executor: {kind: local, workers: 1}
 """
+MODELS = TINY.replace("models: 2", "models: 2, epochs: 1")
+"""The same with finalists that are fine-tuned."""
 
 
 def written(folder: Path, text: str = TINY) -> Path:

@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
+from hardware.backends import _role
 from hardware.backends._role import Backend
 from nas import cli, doctor
 from nas.doctor import examine, lines
+from nas.executors.local import Local
+from nas.executors.ray import Ray
 from searchspaces.registry import kinds
 
 
@@ -32,8 +35,15 @@ def test_it_tries_every_backend_and_says_what_is_missing(found: dict[str, dict[s
 def test_the_lines_hold_every_finding(found: dict[str, dict[str, object]]) -> None:
     text = lines(found)
     json.dumps(found, allow_nan=False)
-    for name in (*found["backends"], *found["readings"]):
+    for name in (*found["backends"], *found["executors"], *found["readings"]):
         assert len([line for line in text if line.startswith(f"  {name:<20} ")]) == 1, name
+
+
+def test_an_executor_whose_packages_are_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor._found(Local())["works"]
+    monkeypatch.setattr(_role, "find_spec", lambda package: None)
+    state = doctor._found(Ray())
+    assert not state["works"] and "hardware-nas[ray]" in state["reason"] and "ray" in state["versions"]
 
 
 def test_a_reading_that_the_machine_does_not_give_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,10 @@ from nas.executors._pool import Check, Hear, Job, Lost, R
 from nas.progress import LineProgress
 from nas.report.page import write_report
 from nas.run import Run
-from tests.nas.experiments import TINY, written
+from tests.nas.experiments import MODELS, written
 from tests.nas.test_commands import COMMAND
 from tests.nas.test_run import kill_when, opened, rows, trials
 
-MODELS = TINY.replace("models: 2", "models: 2, epochs: 1")
 EXECUTE = """
 import io, sys
 from pathlib import Path
@@ -40,15 +39,6 @@ if __name__ == "__main__":
 def config(folder: Path, workers: int, text: str = MODELS) -> Path:
     folder.mkdir(exist_ok=True)
     return written(folder, text.replace("workers: 1", f"workers: {workers}"))
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A whole run in this process."""
-    folder = tmp_path_factory.mktemp("alone")
-    run = opened(config(folder, 1), folder / "run")
-    run.execute()
-    return run
 
 
 def files(folder: Path) -> dict[str, bytes]:
