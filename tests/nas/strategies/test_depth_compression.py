@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.archive import Archive
+from nas.config import read
 from nas.problem import Floats, Genes, Problem
+from nas.progress import LineProgress
+from nas.run import Run
 from nas.strategies._depth import compressions, fastest
 from nas.strategies.depth_compression import DepthCompression, open_runs, proposals
+from searchspaces.architecture import Architecture
+from searchspaces.fused import fused
+from searchspaces.importance import standalone
 from searchspaces.space import SearchSpace
+from tests.nas.experiments import written
 from tests.nas.tabulated import problem
 from tests.searchspaces.spaces import choice, space
 
@@ -151,3 +161,42 @@ def test_the_strategy_proposes_them_first_and_within_bounds() -> None:
     rows = DepthCompression(evaluations=30).ask(bounded, Archive.memory(), 0)
     assert 2 < len(expected) <= len(rows) and rows[: len(expected)].tolist() == expected
     assert bounded.feasible(rows).all()
+
+
+CHAIN = """
+task: {kind: classification, data: {kind: digits, calibration: 64}}
+space:
+  kind: chain
+  blocks:
+    - kind: convolution_run
+      links: [{width: 16, kernel: 1}, {width: 16}, {width: 4, kernel: 1}, {width: 8}]
+      joints:
+        - {choice: [activation, linear, merged]}
+        - {choice: [activation, linear, merged]}
+        - {choice: [activation, linear, merged]}
+    - {kind: classifier, classes: 10}
+hardware: {kind: roofline}
+profile: {networks: 0, verified: 0}
+training: {kind: sandwich, epochs: 1, batch_size: 256, random: 0}
+objectives: {error: minimize, macs: minimize}
+strategy: {kind: depth_compression, evaluations: 6}
+executor: {kind: local, workers: 1}
+"""
+
+
+def test_a_run_evaluates_mergers_that_compute_what_was_trained(tmp_path: Path) -> None:
+    run = Run(read(written(tmp_path, CHAIN)), tmp_path, LineProgress(io.StringIO()))
+    run.train(), run.search()
+    with run.open_archive() as archive:
+        trials = archive.trials()
+    joints = [trial.architecture["layers"][0]["joints"] for trial in trials]
+    assert joints[0] == ["activation"] * 3 and any("merged" in found for found in joints)
+    costs = [trial.values["macs"] for trial in trials[: len(proposals(run.problem))]]
+    assert costs == sorted(costs, reverse=True) and len(costs) > 1
+    smallest = Architecture.parse(min(trials, key=lambda trial: trial.values["macs"]).architecture)
+    network = standalone(run.trainee.supernet, smallest, [torch.randn(64, 1, 8, 8)])
+    x = torch.randn(5, 1, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(network)(x), network(x), rtol=0, atol=1e-5)
+    convolutions = [sum(isinstance(m, torch.nn.Conv2d) for m in net.modules()) for net in (network, fused(network))]
+    assert convolutions[0] == 4 > convolutions[1]
