@@ -46,6 +46,8 @@ from tests.nas.export.networks import task
 M = TypeVar("M", bound=torch.nn.Module)
 EXAMPLES = {path.stem: path for path in (Path(__file__).parent / "examples").glob("*.yaml")}
 NAMES = sorted(EXAMPLES)
+FILES = [pytest.param(name, marks=pytest.mark.exhaustive if "." in name else pytest.mark.slow) for name in NAMES]
+"""For tests that export; of a family with several examples the first one is enough for a person."""
 SIGNATURE = Signature((1, 8, 8), 10)
 EXPERIMENT: dict[str, Any] = {
     "task": {"kind": "classification", "data": {"kind": "digits"}},
@@ -194,8 +196,7 @@ def run(path: Path, inputs: np.ndarray) -> np.ndarray:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": inputs})[0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_exported_files_compute_the_same_and_int8_nearly(name: str, tmp_path: Path) -> None:
     largest = architectures(name)[1]
     blocks = tuple(place.part.model_copy(update={"quantization": Integer()}) for place in largest.blocks())
@@ -209,8 +210,7 @@ def test_exported_files_compute_the_same_and_int8_nearly(name: str, tmp_path: Pa
     assert 0 < np.square(off).mean() ** 0.5 < 0.1 * expected.std(), "int8 is another function"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_the_written_source_computes_the_same(name: str, tmp_path: Path) -> None:
     model = trained_model(architectures(name)[1])
     for item in (Safetensors(), PythonSource()):
