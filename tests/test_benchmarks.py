@@ -23,6 +23,7 @@ PROMISED = {
     "candidates_per_second": {"way", "candidates_per_second", "decisions", "rows", "of_one_by_one"},
     "latency_predictors": {"devices", "spearman", "mape", "within_5", "within_10", "coverage", "rows_per_second"},
     "nsga2_against_random": {"wins", "seeds", "median_nsga2", "median_random", "evaluations"},
+    "once_for_all": {"budgets", "worst_points", "tau", "architectures", "epochs", "train_seconds"},
     "operators": {"role", "kind", "latency_ms", "of_attention", "of_depthwise", "of_twin"},
     "population_speed": {"operation", "rows", "decisions", "milliseconds", "rows_per_second"},
     "profile_accuracy": {"networks", "backend", "spearman", "ceiling", "within_5", "within_10", "profile_seconds"},
