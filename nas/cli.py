@@ -61,6 +61,21 @@ def search(
 
 
 @app.command()
+def train(
+    config: Config,
+    overrides: Overrides = [],  # noqa: B006
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the run; else the file's name and a counter.")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train the shared weights alone; `search --resume` goes on. In several processes: torchrun -m nas train."""
+    from nas import commands
+
+    folder = commands.train(config, overrides, commands.Placing(runs, name, resume))
+    print(f"trained; continue with: nas search {config} --resume --name {folder.name}", file=sys.stderr)
+
+
+@app.command()
 def validate(config: Config, overrides: Overrides = []) -> None:  # noqa: B006
     """Check a configuration; every fault is told at once, with its place."""
     with descriptions_only():

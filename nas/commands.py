@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from nas.reading import read_any
 from nas.run import Run
 from nas.signals import InterruptedRun, Interruption
 from nas.table import front_table
+from nas.training._group import joined
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,30 @@ def search(config: Path, overrides: Sequence[str], placing: Placing, as_json: bo
     if as_json or isinstance(run, LookupRun):
         return json.dumps(front, indent=1)
     return front_table(front, folder)
+
+
+def train(config: Path, overrides: Sequence[str], placing: Placing) -> Path:
+    """Trains the shared weights of a run, in all processes of a group; returns its folder."""
+    found = read(config, overrides)
+    with joined() as group, Interruption() as interruption:
+
+        def check() -> None:
+            if group.any(interruption.requested):
+                interruption.check()
+                raise InterruptedRun(signal.SIGTERM)
+
+        first = group.rank == 0
+        folder = group.told(placing.folder(config) if first else Path())
+        run = Run(found, folder, progress(sys.stderr if first else io.StringIO()), check)
+        if first:
+            with run.open_archive():
+                run.write_resolved()
+        try:
+            run.train(group)
+        except InterruptedRun as error:
+            print(f"{error}; continue with: nas train {config} --resume --name {folder.name}", file=sys.stderr)
+            sys.exit(error.exit_code)
+    return folder
 
 
 def compare(config: Path, overrides: Sequence[str], page: Path | None, as_json: bool) -> str:

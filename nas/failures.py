@@ -18,6 +18,7 @@ CODES = {
     "nas.archive.ResumeRefused": 4,
     "nas.archive.ArchiveError": 1,
     "nas.training._role.CheckpointError": 1,
+    "nas.training._group.GroupError": 1,
     "nas.export._role.ExportError": 1,
     "hardware.backends._role.UnavailableError": 2,
     "hardware.agent.secret.SecretError": 2,

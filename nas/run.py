@@ -25,6 +25,7 @@ from nas.profiling import Profiler
 from nas.progress import Progress
 from nas.quality import measure_quality
 from nas.training._fit import Fit
+from nas.training._group import ALONE, Group
 from nas.training._role import Trainee
 from nas.verification import Verification
 from nas.versions import versions
@@ -157,9 +158,10 @@ class Run:
         """
         return Archive.open(self.folder / "archive.sqlite", self.fingerprint)
 
-    def train(self) -> None:
+    def train(self, group: Group = ALONE) -> None:
         """Trains the shared weights, or loads them."""
-        fit = Fit(self.experiment.training, self.trainee, self.experiment.seed, self.checkpoint)
+        experiment = self.experiment
+        fit = Fit(experiment.training, self.trainee, experiment.seed, self.checkpoint, group=group)
         fit.run(self.progress, "train", self.check)
 
     def search(self) -> None:

@@ -86,7 +86,7 @@ def _noting(parts: Iterable[nn.Module], losses: list[Tensor]) -> Iterator[None]:
     """In this context each input of these modules adds their own losses to the list."""
 
     def note(part: Any, inputs: tuple[Tensor, ...]) -> None:
-        losses.extend(part.auxiliary_losses(*inputs))
+        losses.extend(own_losses(part, *inputs))
 
     hooks = [part.register_forward_pre_hook(note) for part in parts]
     try:
@@ -94,6 +94,11 @@ def _noting(parts: Iterable[nn.Module], losses: list[Tensor]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def own_losses(part: Auxiliary, *inputs: Tensor) -> Iterator[Tensor]:
+    """A module's own losses of a batch of inputs."""
+    return part.auxiliary_losses(*inputs)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nas.files import write_atomic
 from nas.progress import Progress
+from nas.training._group import ALONE, Group
 from nas.training._role import CheckpointError, Trainee, Training
 
 if TYPE_CHECKING:
@@ -29,14 +30,21 @@ class Fit:
     Batches, sub-networks, the learning rate and the random numbers of modules depend on (seed, epoch, step) alone, so a
     resumed training ends with the weights of an uninterrupted one. So does the progress, which the supernet tells to
     blocks that change while they are trained: it rises from 0 to 1, or stays 1 where `tuning` weights that are trained
-    already. Losses of modules that have their own are added to those of the training, whichever it is.
+    already. Losses of modules that have their own are added to those of the training, whichever it is. The processes of
+    a group each compute their share of every batch; the first of them writes the checkpoints.
     """
 
     def __init__(
-        self, training: Training, trainee: Trainee, seed: int, checkpoint: Path | None = None, tuning: bool = False
+        self,
+        training: Training,
+        trainee: Trainee,
+        seed: int,
+        checkpoint: Path | None = None,
+        tuning: bool = False,
+        group: Group = ALONE,
     ) -> None:
         self.training, self.trainee, self.seed, self.checkpoint = training, trainee, seed, checkpoint
-        self.tuning = tuning
+        self.tuning, self.group = tuning, group
         trainee.supernet.drop_path = training.drop_path
         self.parameters = dict(trainee.supernet.named_parameters())
         self.optimizer = _optimizer(self.parameters, training)
@@ -51,15 +59,18 @@ class Fit:
 
     def run(self, progress: Progress, name: str = "train", check: Callable[[], None] = lambda: None) -> None:
         """Trains to the last epoch; `check` may raise after an epoch, when its checkpoint is written."""
-        if not self.training.epochs and self.checkpoint is not None:
-            self._save(self.checkpoint)
+        if not self.group.agrees(len(self.history)):
+            raise CheckpointError(
+                f"{self.checkpoint}: not all processes see it; keep runs on a file system that they share"
+            )
+        if not self.training.epochs:
+            self._save()
         if self.done:
             return
         with progress.phase(name, total=self.training.epochs, done=len(self.history)) as phase:
             while not self.done:
                 self.history.append(self._epoch(len(self.history)))
-                if self.checkpoint is not None:
-                    self._save(self.checkpoint)
+                self._save()
                 phase.advance(note=f"loss {self.history[-1]:.3f}")
                 check()
 
@@ -73,7 +84,7 @@ class Fit:
         with torch.random.fork_rng(devices=[]):
             for step, batch in enumerate(batches):
                 losses.append(self._step(batch, epoch, step))
-        return float(np.mean(losses))
+        return self.group.mean(float(np.mean(losses)))
 
     def _step(self, batch: TensorBatch, epoch: int, step: int) -> float:
         """One update; returns the loss of its first network."""
@@ -81,7 +92,9 @@ class Fit:
         torch.manual_seed(int(source.generate_state(1)[0]))
         self.optimizer.zero_grad()
         self.trainee.supernet.progress = 1.0 if self.tuning else self._progress(epoch, step)
-        loss = self._backward(batch, np.random.default_rng(source))
+        with self.group.synchronized():
+            loss = self._backward(self.group.share(batch), np.random.default_rng(source))
+        self.group.average(self.parameters.values())
         self._update(epoch, step)
         return loss
 
@@ -108,8 +121,11 @@ class Fit:
         nn.utils.clip_grad_norm_(self.parameters.values(), self.training.clip, error_if_nonfinite=True)
         self.optimizer.step()
 
-    def _save(self, path: Path) -> None:
+    def _save(self) -> None:
         """Weights and optimizer state, and the teacher's weights while they are needed, atomically."""
+        path = self.checkpoint
+        if path is None or self.group.rank:
+            return
         tensors = {f"weight.{name}": parameter.detach() for name, parameter in self.parameters.items()}
         for name, parameter in self.parameters.items():
             state = self.optimizer.state.get(parameter, {})

@@ -56,9 +56,14 @@ def alike(trainee: Trainee, rng: np.random.Generator, count: int) -> list[Archit
     return [trainee.decoded(row) for row in rows[np.argsort(np.abs(macs - macs[0]), kind="stable")[:count]]]
 
 
+def agreed(loss: float) -> float:
+    """The loss by which is chosen, which processes that train together agree on."""
+    return loss
+
+
 def _loss(trainee: Trainee, architecture: Architecture, batch: TensorBatch) -> float:
     """The loss of a sub-network on a batch, of which it learns nothing."""
     import torch
 
     with torch.no_grad():
-        return trainee.task.loss(trainee.subnet(architecture)(batch[0]), batch[1]).item()
+        return agreed(trainee.task.loss(trainee.subnet(architecture)(batch[0]), batch[1]).item())

@@ -98,7 +98,7 @@ class FakeQuantizer(nn.Module):
     @torch.no_grad()
     def _observe(self, x: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The range of this batch, which also enters the mean over batches."""
-        low, high = x.aminmax()
+        low, high = extent(x)
         self.count += 1
         self.low += (low - self.low) / self.count
         self.high += (high - self.high) / self.count
@@ -108,6 +108,12 @@ class FakeQuantizer(nn.Module):
         """The mean range of the batches seen; an assertion that also a graph without control flow can hold."""
         torch._assert_async(self.count > 0, "no input range: run batches in training mode before evaluation")
         return self.low, self.high
+
+
+def extent(x: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The lowest and the highest value of a batch."""
+    low, high = x.aminmax()
+    return low, high
 
 
 def _affine_grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
