@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field
 
-from hardware.backends._role import Backend
+from hardware.backends._role import Backend, require
 from nas import yaml_source
 from nas.executors._role import Executor
 from nas.executors.local import Local
@@ -32,6 +32,31 @@ Value = Literal["error", "latency_ms", "energy_mj", "peak_memory_bytes", "model_
 VALUES: tuple[str, ...] = get_args(Value)
 
 
+class Tuning(Part):
+    """Training of finalists from scratch by Ray Tune, with ASHA over learning rates and schedules."""
+
+    trials: Annotated[int, Field(ge=1)] = 16
+    """Trainings of each finalist with settings drawn at random, most of which are stopped early."""
+    epochs: Annotated[int, Field(ge=1)] = 50
+    learning_rates: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (3e-4, 3e-2)
+    """The lowest and the highest."""
+    weight_decays: tuple[Annotated[float, Field(ge=0)], ...] = (0.0, 0.02, 0.1)
+    warmups: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.05, 0.2)
+    """Shares of the steps during which the learning rate rises."""
+    grace: Annotated[int, Field(ge=1)] = 1
+    """Epochs before a training may be stopped."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """One of so many goes on."""
+
+    def check(self) -> None:
+        """Finds out whether Ray Tune is installed.
+
+        Raises:
+            UnavailableError: with the mend.
+        """
+        require("finalize.tune", ("ray", "pyarrow"), "ray")
+
+
 class Finalize(Part):
     """What happens to the front before it is exported."""
 
@@ -40,6 +65,8 @@ class Finalize(Part):
     epochs: Annotated[int, Field(ge=0)] = 0
     """Fine-tuning of each of them alone, with quantization where its policy asks for it."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    tune: Tuning | None = None
+    """Training of each of them from scratch; without it they start from their shares of the shared weights."""
 
 
 class Profiling(Part):

@@ -24,6 +24,7 @@ from nas.progress import ToldProgress
 from nas.training._fit import Fit
 from nas.training._role import Trainee
 from nas.training.single_path import SinglePath
+from nas.tuning import tune, tuned, tuned_folder
 from nas.twins import measure_twins
 from searchspaces.architecture import Architecture
 from searchspaces.placements import Placements
@@ -43,6 +44,7 @@ def finalize(run: Run) -> list[dict[str, Any]]:
         found = archive.front(run.problem)
         chosen = [found[number] for number in spread(coordinates(run, found), run.experiment.finalize.models)]
     missing = [trial for trial in chosen if read_bundle(bundle_folder(run, trial)) is None]
+    tune(run, missing)
     draft(run, missing, len(chosen))
     run.pool.close()
     with run.progress.phase("measure", total=len(chosen), done=len(chosen) - len(missing)) as phase:
@@ -60,7 +62,7 @@ def draft(run: Run, trials: Sequence[Trial], total: int) -> None:
     """Fine-tunes, writes and verifies the files of these trials, but for those whose drafts are there."""
     wanted = [trial for trial in trials if faults(draft_folder(run, trial))]
     names = [trial.architecture_id for trial in wanted]
-    jobs = [Drafting(trial, draft_folder(run, trial).absolute()) for trial in wanted]
+    jobs = [Drafting(trial, draft_folder(run, trial).absolute(), tuned_folder(run, trial)) for trial in wanted]
     with run.progress.phase("export", total=total, done=total - len(jobs)) as phase:
         results = run.pool.map(jobs, run.check, lambda number, words: phase.advance(0, f"{names[number]}: {words}"))
         for trial, result in zip(wanted, results, strict=True):
@@ -93,10 +95,11 @@ class Drafting(Job[None]):
 
     trial: Trial
     folder: Path
+    tuned: Path
 
     def run(self, context: Context, tell: Tell) -> None:
         """Writes the draft of the bundle."""
-        write_draft(trained(context, self.trial, tell), self.folder, tell)
+        write_draft(trained(context, self.trial, self.tuned, tell), self.folder, tell)
 
 
 def spread(values: npt.NDArray[np.float64], most: int) -> list[int]:
@@ -133,16 +136,20 @@ def exported(run: Run, trial: Trial, folder: Path, formats: list[str] | None = N
         return known
     with run.progress.phase("export", total=1) as phase:
         with reproducible(run.experiment.seed):
-            model = trained(run.context, trial, lambda words: phase.advance(0, words))
+            model = trained(run.context, trial, tuned_folder(run, trial), lambda words: phase.advance(0, words))
         found = write_bundle(model, folder, formats)
         phase.advance()
     return found
 
 
-def trained(context: Context, trial: Trial, tell: Tell) -> Deployable:
-    """An architecture with its weights, fine-tuned where the configuration asks for it, statistics recalibrated."""
-    experiment, task, supernet = context.experiment, context.trainee.task, context.trainee.supernet
+def trained(context: Context, trial: Trial, folder: Path, tell: Tell) -> Deployable:
+    """An architecture with its weights, fine-tuned where the configuration asks for it, statistics recalibrated.
+
+    The weights are those that it was trained to from scratch, if it was (in this folder), else the shared ones.
+    """
+    experiment, task = context.experiment, context.trainee.task
     architecture = Architecture.parse(trial.architecture)
+    supernet = tuned(context, architecture, folder) or context.trainee.supernet
     if experiment.finalize.epochs:
         supernet = supernet.specialize(architecture)
         alone = Placements(SearchSpace(architecture.input_shape, architecture.layers))

@@ -61,6 +61,8 @@ class Run:
         from nas.report.page import write_report
 
         self.experiment.executor.check()
+        if self.experiment.finalize.tune:
+            self.experiment.finalize.tune.check()
         with self.open_archive():
             self.write_resolved()
         self.problem.sample_feasible(np.random.default_rng(self.experiment.seed), 1)
