@@ -85,6 +85,8 @@ def _lines(n: int, values: Floats, front: Floats, hoped: Floats) -> Floats:
 
 def _shares(lines: Floats, mean: Floats, std: Floats) -> Floats:
     """The mean probability [c, l - 1] with which each candidate's value is below a point between two lines."""
+    if not std.any():
+        return np.diff(np.maximum(lines - mean[:, None], 0.0), axis=1) / np.diff(lines)
     spread = np.maximum(std, 1e-12)[:, None]
     scaled = np.maximum((lines - mean[:, None]) / spread, -FAR)
     integral = spread * (scaled * ndtr(scaled) + np.exp(-np.square(scaled) / 2) / np.sqrt(2 * np.pi))

@@ -61,6 +61,14 @@ def test_the_expected_improvement_is_that_of_simulated_outcomes(m: int) -> None:
     np.testing.assert_allclose(halved, found * [0.5, 1, 0])
 
 
+def test_what_is_known_is_worth_what_it_adds() -> None:
+    mean, std = np.array([[0.5, 0.5], [2.0, 0.2], [2.9, 2.9]]), np.zeros((3, 2))
+    found = Improvement(VALUES, VALUES[:3], mean, std, np.ones(3)).worth()
+    np.testing.assert_allclose(found, [2.25, 0.8, 0.0], atol=1e-9)
+    nearly = Improvement(VALUES, VALUES[:3], mean, std + 1e-9, np.ones(3)).worth()
+    np.testing.assert_allclose(nearly, found, atol=1e-6)
+
+
 def test_rows_that_cannot_be_run_are_worth_nothing_and_equal_values_do_not_harm() -> None:
     mean = np.array([[np.inf, 0.1], [0.1, 0.1]])
     found = Improvement(VALUES, VALUES[:3], mean, np.full((2, 2), 0.1), np.ones(2)).worth()
