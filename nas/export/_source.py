@@ -151,11 +151,13 @@ def _is_jaxtyping(node: ast.expr, bindings: dict[str, ast.stmt]) -> bool:
 
 
 def _is_for_training(item: ast.stmt) -> bool:
-    """Whether a method is for shared weights alone.
+    """Whether a member of a class is for shared weights alone.
 
-    That is `take`, by which a supernet slices its parameters, `hidden_axes` and `channel_axes`, by which it sorts them,
-    or `auxiliary_losses`, added to the task's.
+    That is `take`, by which a supernet slices its parameters, `hidden_axes`, `channel_axes` and `sortable`, by which it
+    sorts them, or `auxiliary_losses`, added to the task's.
     """
+    if isinstance(item, ast.Assign):
+        return [target.id for target in item.targets if isinstance(target, ast.Name)] == ["sortable"]
     if not isinstance(item, ast.FunctionDef):
         return False
     named = item.name in ("auxiliary_losses", "hidden_axes", "channel_axes")

@@ -37,7 +37,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.exhaustive)]
+)
 def test_a_signal_ends_at_a_checkpoint_and_the_run_can_be_resumed(tmp_path: Path, number: int, code: int) -> None:
     written(tmp_path, LONG)
     words = [*COMMAND, "search", "tiny.yaml", "--name", "mine"]

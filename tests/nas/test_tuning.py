@@ -81,7 +81,7 @@ def test_a_training_that_was_left_goes_on_to_the_same_weights(run: Run, tmp_path
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_finalists_are_tuned_once_and_exported_with_their_best_weights(run: Run) -> None:
     pytest.importorskip("ray")
     trials = [finalist(run, number) for number in (1, 2)]

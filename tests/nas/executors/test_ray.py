@@ -129,7 +129,7 @@ def test_a_run_that_loses_a_node_ends_with_the_archive_and_the_files_of_local(
     assert_same(run.folder, alone.folder)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_driver_takes_its_ray_with_it_and_is_resumed(alone: Run, tmp_path: Path) -> None:
     config, folder = experiment(tmp_path, "{kind: ray, workers: 2}"), tmp_path / "run"
     archive = folder / "archive.sqlite"

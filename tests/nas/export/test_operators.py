@@ -64,7 +64,7 @@ def distance(found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) ->
     return float(np.sqrt(((found - wanted) ** 2).mean() / wanted.var()))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part_class", IMAGES, ids=lambda part_class: part_class.kind())
 def test_files_in_float32_and_int8_compute_the_same(part_class: type[Part], tmp_path: Path) -> None:
     part: Any = part_class()

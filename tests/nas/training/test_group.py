@@ -74,7 +74,7 @@ def workers(process: subprocess.Popen[str]) -> Sequence[psutil.Process]:
     return [child for child in found if "nas" in child.cmdline()]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_process_that_dies_ends_all_with_a_message_and_the_run_is_resumed(tmp_path: Path) -> None:
     written(tmp_path, LONG)
     train = torchrun(2, "nas", "train", "tiny.yaml", "--name", "mine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from searchspaces.blocks._role import Block
 from searchspaces.blocks.channel_mixing import ChannelMixing
+from searchspaces.blocks.convolution_run import Link
 from searchspaces.blocks.inverted_bottleneck import InvertedBottleneck
 from searchspaces.blocks.patch_embedding import PatchEmbedding
 from searchspaces.blocks.resize import Resize
@@ -25,8 +27,14 @@ REQUIRED: dict[str, Any] = {
     "maps": 3,
     "resolution": 5,
     "mixer": Mlp(ratio=1.0),
+    "links": (Link(width=6), Link(width=5)),
 }
 SHAPES: list[Shape] = [(4, 8, 8), (3, 7, 5), (1, 1, 2), (5, 6, 9)]
+
+
+def taken(block: Block, shape: Shape) -> Shape:
+    """The shape, as tokens in a column where the block takes no images."""
+    return (shape[0], math.prod(shape[1:]), 1) if block.kind() == "token_classifier" else shape
 
 
 def examples(kind: str) -> list[Block]:
@@ -47,6 +55,7 @@ EXAMPLES = [block for kind in kinds(Block) for block in examples(kind)]
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: f"{block.kind()}-{getattr(block, 'stride', '')}")
 def test_the_output_has_the_promised_shape_and_gradients_reach_everything(block: Block, shape: Shape) -> None:
+    shape = taken(block, shape)
     module = block.build(shape)
     x = torch.randn(3, *shape, requires_grad=True)
     y = module(x)
@@ -58,8 +67,9 @@ def test_the_output_has_the_promised_shape_and_gradients_reach_everything(block:
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: f"{block.kind()}-{getattr(block, 'stride', '')}")
 def test_samples_are_independent_in_evaluation(block: Block) -> None:
-    module = block.build((4, 8, 8)).eval()
-    x = torch.randn(3, 4, 8, 8)
+    shape = taken(block, (4, 8, 8))
+    module = block.build(shape).eval()
+    x = torch.randn(3, *shape)
     torch.testing.assert_close(module(x)[1:2], module(x[1:2]), rtol=1e-5, atol=1e-5)
 
 
